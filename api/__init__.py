@@ -1,0 +1,1 @@
+"""Flask: decode, authorise, publish, answer; reads."""

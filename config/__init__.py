@@ -1,0 +1,1 @@
+"""What differs between deployments, and the broker's layout as data. Imports nothing of ours."""

@@ -1,0 +1,140 @@
+"""What the rules look at, and what they decide: the data on either side of `post`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from domain.instructions import Instruction
+from domain.rejections import Rejection
+
+
+class WalletStatus(StrEnum):
+    """Whether a wallet moves money."""
+
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class Wallet(NamedTuple):
+    """A wallet as the ledger stands. Amounts in minor units of its currency.
+
+    Customers' wallets have a floor of zero. `floor` is None for a settlement account
+    without a limit, and `customer_id` is None for every settlement account.
+    """
+
+    id: str
+    client_id: int
+    customer_id: str | None
+    currency: str
+    status: WalletStatus
+    balance: int
+    seq: int
+    floor: int | None
+
+    @property
+    def available(self) -> int | None:
+        """What could be spent now; None where there is no limit."""
+        return None if self.floor is None else max(self.balance - self.floor, 0)
+
+    def moved(self, amount: int) -> "Wallet":
+        """The wallet after one more entry."""
+        return Wallet(
+            self.id,
+            self.client_id,
+            self.customer_id,
+            self.currency,
+            self.status,
+            self.balance + amount,
+            self.seq + 1,
+            self.floor,
+        )
+
+
+class Entry(NamedTuple):
+    """One side of a posted amount: `seq` counts a wallet's entries from 1 without gaps."""
+
+    wallet_id: str
+    seq: int
+    amount: int
+    balance: int
+
+
+class Outcome(NamedTuple):
+    """The one answer that an instruction has, for ever.
+
+    `entries` holds the debit and then the credit of a money instruction that succeeded.
+    `source_seq` is the number of the debited wallet's last entry once this was decided,
+    its own included, and None where no debited wallet was found.
+    """
+
+    instruction_id: str
+    fingerprint: str
+    decided_at: datetime
+    rejection: Rejection | None = None
+    entries: tuple[Entry, ...] = ()
+    source_seq: int | None = None
+
+    @property
+    def status(self) -> str:
+        """`succeeded` or `rejected`; both are final."""
+        return "succeeded" if self.rejection is None else "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All that the ledger knows about a batch of instructions before it is decided.
+
+    What is absent does not exist. `settlements` names the settlement account that a
+    client's money passes through in the batch's partition, by client and currency.
+    """
+
+    wallets: Mapping[str, Wallet] = field(default_factory=dict)
+    customers: Mapping[str, int] = field(default_factory=dict)
+    """Owner client by customer id."""
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    """Outcomes already given, by instruction id."""
+    grants: frozenset[tuple[int, str]] = frozenset()
+    """Clients that were granted a wallet which is not theirs, with the wallet."""
+    settlements: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
+    def may_use(self, client_id: int, wallet: Wallet) -> bool:
+        """Whether a client may read and debit a wallet: it opened it, or was granted it."""
+        return wallet.client_id == client_id or (client_id, wallet.id) in self.grants
+
+
+class Answer(StrEnum):
+    """How an instruction relates to its outcome."""
+
+    DECIDED = "decided"
+    """Now, by this batch."""
+    REPLAYED = "replayed"
+    """Before: the same key and the same body."""
+    REUSED = "reused"
+    """Before, for another body under the same key: the first outcome stands."""
+
+
+class Decision(NamedTuple):
+    """One instruction of a batch, with its outcome."""
+
+    instruction: Instruction
+    outcome: Outcome
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What a batch changes. Nothing of it is true before it is committed."""
+
+    decisions: list[Decision]
+    """One for each instruction, in the order they came."""
+    wallets: dict[str, Wallet]
+    """Wallets that moved or were opened, as they stand afterwards."""
+    customers: dict[str, int]
+    """Owner client of each customer that was opened."""
+
+    def decided(self) -> Iterable[Decision]:
+        """The decisions that are new, in order: what has to be stored."""
+        return (decision for decision in self.decisions if decision.answer is Answer.DECIDED)

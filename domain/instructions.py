@@ -1,0 +1,280 @@
+"""The orders that change the books, and how they travel.
+
+A body that the types accept is well-formed; whether it may happen is decided when it is
+posted. The same types decode what a client sends to the API and what a worker reads from
+a partition, so there is one contract and one place to change it.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from domain import identity
+from domain.fields import (
+    Amount,
+    CountryCode,
+    CurrencyCode,
+    Email,
+    Id,
+    IdempotencyKey,
+    LegacyId,
+    Metadata,
+    Name,
+    Phone,
+    Reference,
+    Timestamp,
+    timestamp_text,
+)
+
+_STRICT: Final = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Data(BaseModel):
+    """What a client says: the body of a POST, the `data` of a queue message."""
+
+    model_config = _STRICT
+
+    def given(self) -> dict[str, Any]:
+        """The decoded data in JSON's terms, with absent optional fields left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class CustomerOpenData(Data):
+    """A new customer, with first wallets if currencies are named."""
+
+    customer_id: Id | None = None
+    name: Name
+    phone: Phone | None = None
+    email: Email | None = None
+    country: CountryCode
+    legacy_id: LegacyId | None = None
+    currencies: Annotated[list[CurrencyCode], Field(min_length=1, max_length=20)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.phone is None and self.email is None:
+            raise ValueError("a customer needs a phone or an email")
+        return self
+
+    def __repr__(self) -> str:
+        """Personal data must not reach a log by way of a repr."""
+        return "CustomerOpenData(…)"
+
+    __str__ = __repr__
+
+
+class WalletOpenData(Data):
+    """A new wallet of a customer; several in one currency are fine."""
+
+    wallet_id: Id | None = None
+    customer_id: Id
+    currency: CurrencyCode
+    legacy_id: LegacyId | None = None
+
+
+class SettlementData(Data):
+    """Money that comes in to a wallet or goes out of it through the client's settlement account."""
+
+    wallet_id: Id
+    amount: Amount
+    currency: CurrencyCode
+    reference: Reference | None = None
+    metadata: Metadata | None = None
+    expires_at: Timestamp | None = None
+
+
+class TransferData(Data):
+    """Money that moves from one wallet to another."""
+
+    source_wallet_id: Id
+    destination_wallet_id: Id
+    amount: Amount
+    currency: CurrencyCode
+    reference: Reference | None = None
+    metadata: Metadata | None = None
+    expires_at: Timestamp | None = None
+
+
+class _Instruction(BaseModel):
+    """What every instruction carries: who says it, under which key, since when."""
+
+    model_config = _STRICT
+
+    version: Literal[1] = 1
+    client_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    idempotency_key: IdempotencyKey
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    submitted_at: Timestamp
+
+    @cached_property
+    def id(self) -> str:
+        """Derived from client and key, so that every repeat is the same instruction."""
+        return identity.instruction_id(self.client_id, self.idempotency_key)
+
+
+class CustomerOpen(_Instruction):
+    """Open a customer and their first wallets."""
+
+    type: Literal["customer.open"] = "customer.open"
+    data: CustomerOpenData
+
+    @property
+    def customer_id(self) -> str:
+        """The id the caller chose, or else one of ours."""
+        return self.data.customer_id or identity.derived_id("customer", self.id)
+
+    @property
+    def partition_key(self) -> str:
+        """Customers are ordered by their own id."""
+        return self.customer_id
+
+    def wallets(self) -> Iterator[tuple[str, str]]:
+        """Id and currency of each first wallet, in the order of the currencies."""
+        for place, currency in enumerate(self.data.currencies or ()):
+            yield identity.derived_id("wallet", self.id, place), currency
+
+    def completed_data(self) -> dict[str, Any]:
+        """The data as given, with the ids we chose."""
+        return self.data.given() | {"customer_id": self.customer_id}
+
+
+class WalletOpen(_Instruction):
+    """Open a wallet for a customer."""
+
+    type: Literal["wallet.open"] = "wallet.open"
+    data: WalletOpenData
+
+    @property
+    def wallet_id(self) -> str:
+        """The id the caller chose, or else one of ours."""
+        return self.data.wallet_id or identity.derived_id("wallet", self.id)
+
+    @property
+    def partition_key(self) -> str:
+        """An opening comes before all else that its wallet does."""
+        return self.wallet_id
+
+    def completed_data(self) -> dict[str, Any]:
+        """The data as given, with the id we chose."""
+        return self.data.given() | {"wallet_id": self.wallet_id}
+
+
+class _Settlement(_Instruction):
+    data: SettlementData
+
+    @property
+    def partition_key(self) -> str:
+        """Ordered with everything else that the customer's wallet does."""
+        return self.data.wallet_id
+
+    def completed_data(self) -> dict[str, Any]:
+        """The data as given: there is no id to choose."""
+        return self.data.given()
+
+
+class Deposit(_Settlement):
+    """Money comes in: the client's settlement account is debited, the wallet credited."""
+
+    type: Literal["deposit"] = "deposit"
+
+
+class Withdrawal(_Settlement):
+    """Money goes out: the wallet is debited, the client's settlement account credited."""
+
+    type: Literal["withdrawal"] = "withdrawal"
+
+
+class Transfer(_Instruction):
+    """Money moves between two wallets."""
+
+    type: Literal["transfer"] = "transfer"
+    data: TransferData
+
+    @property
+    def partition_key(self) -> str:
+        """Ordered with everything else that debits the source."""
+        return self.data.source_wallet_id
+
+    def completed_data(self) -> dict[str, Any]:
+        """The data as given: there is no id to choose."""
+        return self.data.given()
+
+
+Instruction = CustomerOpen | WalletOpen | Deposit | Withdrawal | Transfer
+Money = Deposit | Withdrawal | Transfer
+
+INSTRUCTIONS: Final[dict[str, type[Instruction]]] = {
+    "customer.open": CustomerOpen,
+    "wallet.open": WalletOpen,
+    "deposit": Deposit,
+    "withdrawal": Withdrawal,
+    "transfer": Transfer,
+}
+"""Every instruction type by its public name."""
+
+DATA: Final[dict[str, type[Data]]] = {
+    "customer.open": CustomerOpenData,
+    "wallet.open": WalletOpenData,
+    "deposit": SettlementData,
+    "withdrawal": SettlementData,
+    "transfer": TransferData,
+}
+"""What each type's `data` must look like."""
+
+SCOPES: Final[dict[str, str]] = {
+    "customer.open": "customers:write",
+    "wallet.open": "wallets:write",
+    "deposit": "deposits:write",
+    "withdrawal": "withdrawals:write",
+    "transfer": "transfers:write",
+}
+"""The scope that each type asks of its client."""
+
+_ENVELOPE: Final[TypeAdapter[Instruction]] = TypeAdapter(
+    Annotated[Instruction, Field(discriminator="type")]
+)
+
+
+class Undecodable(ValueError):
+    """A message is not an instruction that this release wrote or understands."""
+
+
+def instruct(
+    client_id: int, idempotency_key: str, data: Data, instruction_type: str, submitted_at: datetime
+) -> Instruction:
+    """Make an instruction of data that has been decoded, at whichever door it came in.
+
+    Raises: pydantic.ValidationError if the key is not a valid idempotency key.
+    """
+    return INSTRUCTIONS[instruction_type].model_validate(
+        {
+            "client_id": client_id,
+            "idempotency_key": idempotency_key,
+            "fingerprint": identity.fingerprint(instruction_type, data.given()),
+            "submitted_at": timestamp_text(submitted_at),
+            "data": data,
+        }
+    )
+
+
+def encode(instruction: Instruction) -> bytes:
+    """The instruction as it travels on a partition queue: one JSON object."""
+    return instruction.model_dump_json(exclude_none=True).encode()
+
+
+def decode(body: bytes) -> Instruction:
+    """The inverse of `encode`, for bytes of any origin.
+
+    Raises: Undecodable, with a reason that repeats nothing of the message.
+    """
+    try:
+        return _ENVELOPE.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "message"
+        # A location below metadata is a caller's own word, so it is cut off there.
+        where = where.split(".metadata", 1)[0] if ".metadata." in where else where
+        raise Undecodable(f"{where}: {first['msg']}") from None

@@ -1,0 +1,218 @@
+"""Every money rule, in one pure function: `post`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from domain.books import Answer, Books, Decision, Entry, Outcome, Posting, Wallet, WalletStatus
+from domain.errors import SettlementMissing
+from domain.instructions import (
+    CustomerOpen,
+    Deposit,
+    Instruction,
+    Money,
+    Transfer,
+    WalletOpen,
+    Withdrawal,
+)
+from domain.money import BALANCE_MINOR_MAX
+from domain.rejections import Code, Rejection
+
+
+def post(books: Books, instructions: Sequence[Instruction], now: datetime) -> Posting:
+    """Decide a batch in arrival order, touching nothing but its arguments.
+
+    Each instruction sees what its predecessors left, so a batch of n equals n batches of
+    one. The worker relies on that when it retries a batch one by one.
+
+    Raises: LedgerFault if the books cannot be right.
+    """
+    batch = _Batch(books, now)
+    for instruction in instructions:
+        batch.take(instruction)
+    return Posting(batch.decisions, batch.moved, batch.opened)
+
+
+class _Batch:
+    """The books as they change from one instruction to the next."""
+
+    def __init__(self, books: Books, now: datetime) -> None:
+        self.books = books
+        self.now = now
+        self.decisions: list[Decision] = []
+        self.wallets = dict(books.wallets)
+        self.customers = dict(books.customers)
+        self.outcomes = dict(books.outcomes)
+        self.moved: dict[str, Wallet] = {}
+        self.opened: dict[str, int] = {}
+
+    def take(self, instruction: Instruction) -> None:
+        past = self.outcomes.get(instruction.id)
+        if past is not None:
+            same = past.fingerprint == instruction.fingerprint
+            answer = Answer.REPLAYED if same else Answer.REUSED
+            self.decisions.append(Decision(instruction, past, answer))
+            return
+        match instruction:
+            case CustomerOpen():
+                outcome = self.open_customer(instruction)
+            case WalletOpen():
+                outcome = self.open_wallet(instruction)
+            case Deposit() | Withdrawal() | Transfer():
+                outcome = self.move_money(instruction)
+        self.outcomes[instruction.id] = outcome
+        self.decisions.append(Decision(instruction, outcome, Answer.DECIDED))
+
+    def keep(self, wallet: Wallet) -> None:
+        self.wallets[wallet.id] = self.moved[wallet.id] = wallet
+
+    def outcome(
+        self,
+        instruction: Instruction,
+        rejection: Rejection | None = None,
+        entries: tuple[Entry, ...] = (),
+        source_seq: int | None = None,
+    ) -> Outcome:
+        return Outcome(
+            instruction.id, instruction.fingerprint, self.now, rejection, entries, source_seq
+        )
+
+    def open_customer(self, instruction: CustomerOpen) -> Outcome:
+        customer_id = instruction.customer_id
+        if customer_id in self.customers:
+            return self.outcome(
+                instruction, Rejection(Code.CUSTOMER_EXISTS, customer_id=customer_id)
+            )
+        for wallet_id, _ in instruction.wallets():
+            if wallet_id in self.wallets:
+                return self.outcome(instruction, Rejection(Code.WALLET_EXISTS, wallet_id))
+        # After this point the customer must be opened.
+        self.customers[customer_id] = self.opened[customer_id] = instruction.client_id
+        for wallet_id, currency in instruction.wallets():
+            self.keep(_new_wallet(instruction, wallet_id, customer_id, currency))
+        return self.outcome(instruction)
+
+    def open_wallet(self, instruction: WalletOpen) -> Outcome:
+        customer_id, wallet_id = instruction.data.customer_id, instruction.wallet_id
+        owner = self.customers.get(customer_id)
+        rejection = None
+        if owner is None:
+            rejection = Rejection(Code.CUSTOMER_NOT_FOUND, customer_id=customer_id)
+        elif owner != instruction.client_id:
+            rejection = Rejection(Code.NOT_PERMITTED, customer_id=customer_id)
+        elif wallet_id in self.wallets:
+            rejection = Rejection(Code.WALLET_EXISTS, wallet_id)
+        if rejection is None:
+            currency = instruction.data.currency
+            self.keep(_new_wallet(instruction, wallet_id, customer_id, currency))
+        return self.outcome(instruction, rejection)
+
+    def move_money(self, instruction: Money) -> Outcome:
+        source, destination = self.sides(instruction)
+        rejection = self.refusal(instruction, source, destination)
+        if rejection is not None or source is None or destination is None:
+            seq = None if source is None else source.seq
+            return self.outcome(instruction, rejection, source_seq=seq)
+        # After this point the money must move.
+        amount = instruction.data.amount
+        source, destination = source.moved(-amount), destination.moved(amount)
+        self.keep(source)
+        self.keep(destination)
+        entries = (
+            Entry(source.id, source.seq, -amount, source.balance),
+            Entry(destination.id, destination.seq, amount, destination.balance),
+        )
+        return self.outcome(instruction, entries=entries, source_seq=source.seq)
+
+    def sides(self, instruction: Money) -> tuple[Wallet | None, Wallet | None]:
+        """The wallet that is debited and the one that is credited, where they exist."""
+        if isinstance(instruction, Transfer):
+            data = instruction.data
+            return (
+                self.customers_wallet(data.source_wallet_id),
+                self.customers_wallet(data.destination_wallet_id),
+            )
+        wallet = self.customers_wallet(instruction.data.wallet_id)
+        settlement = self.settlement(instruction)
+        if isinstance(instruction, Deposit):
+            return settlement, wallet
+        return wallet, settlement
+
+    def customers_wallet(self, wallet_id: str) -> Wallet | None:
+        """Settlement accounts are nobody's to name: only deposits and withdrawals reach them."""
+        wallet = self.wallets.get(wallet_id)
+        return None if wallet is None or wallet.customer_id is None else wallet
+
+    def settlement(self, instruction: Deposit | Withdrawal) -> Wallet:
+        name = (instruction.client_id, instruction.data.currency)
+        wallet_id = self.books.settlements.get(name)
+        if wallet_id is None or wallet_id not in self.wallets:
+            raise SettlementMissing(instruction_id=instruction.id, settlement=name)
+        return self.wallets[wallet_id]
+
+    def refusal(
+        self, instruction: Money, source: Wallet | None, destination: Wallet | None
+    ) -> Rejection | None:
+        """The first rule, in the contract's order, that the instruction breaks."""
+        data = instruction.data
+        if data.expires_at is not None and data.expires_at <= self.now:
+            return Rejection(Code.EXPIRED)
+        if isinstance(instruction, Transfer):
+            if instruction.data.source_wallet_id == instruction.data.destination_wallet_id:
+                return Rejection(Code.SAME_WALLET, instruction.data.source_wallet_id)
+            if source is None:
+                return Rejection(Code.SOURCE_NOT_FOUND, instruction.data.source_wallet_id)
+        elif source is None or destination is None:
+            return Rejection(Code.WALLET_NOT_FOUND, instruction.data.wallet_id)
+        if not isinstance(instruction, Deposit) and not self.books.may_use(
+            instruction.client_id, source
+        ):
+            return Rejection(Code.NOT_PERMITTED, source.id)
+        if destination is None:
+            return Rejection(Code.DESTINATION_NOT_FOUND, _destination_id(instruction))
+        return _money_refusal(data.amount, data.currency, source, destination)
+
+
+def _money_refusal(
+    amount: int, currency: str, source: Wallet, destination: Wallet
+) -> Rejection | None:
+    """The rules that hold for any two wallets that may do business at all."""
+    sides = (source, destination)
+    for wallet in sides:
+        if wallet.currency != currency:
+            return Rejection(Code.CURRENCY_MISMATCH, wallet.id)
+    for wallet in sides:
+        if wallet.status == WalletStatus.FROZEN:
+            return Rejection(Code.WALLET_FROZEN, wallet.id)
+    for wallet in sides:
+        if wallet.status == WalletStatus.CLOSED:
+            return Rejection(Code.WALLET_CLOSED, wallet.id)
+    available = source.available
+    if available is not None and available < amount:
+        named = None if source.customer_id is None else source.id
+        return Rejection(Code.INSUFFICIENT_FUNDS, named, available=available, required=amount)
+    if destination.balance + amount > BALANCE_MINOR_MAX:
+        return Rejection(Code.BALANCE_OVERFLOW, destination.id)
+    if source.balance - amount < -BALANCE_MINOR_MAX:
+        return Rejection(Code.BALANCE_OVERFLOW, source.id)
+    return None
+
+
+def _destination_id(instruction: Money) -> str:
+    if isinstance(instruction, Transfer):
+        return instruction.data.destination_wallet_id
+    return instruction.data.wallet_id
+
+
+def _new_wallet(
+    instruction: CustomerOpen | WalletOpen, wallet_id: str, customer_id: str, currency: str
+) -> Wallet:
+    return Wallet(
+        wallet_id,
+        instruction.client_id,
+        customer_id,
+        currency,
+        WalletStatus.OPEN,
+        balance=0,
+        seq=0,
+        floor=0,
+    )

@@ -1,0 +1,1 @@
+"""Postgres tables, load and save of a batch, read queries; outcomes in Redis."""

@@ -1,0 +1,1 @@
+"""All that consumes: the partitions of the ledger."""
