@@ -1,0 +1,77 @@
+"""Install missing services with apt, and keep the packages from starting their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.errors import OperatorError
+from ops.stack.discover import Kind, Route
+
+PACKAGES = {"postgres": "postgresql", "rabbitmq": "rabbitmq-server", "redis": "redis-server"}
+POLICY = Path("/usr/sbin/policy-rc.d")
+_MARK = "# Put here by ./tekana while it installs packages; safe to remove."
+
+
+def install_missing(routes: Mapping[str, Route], *, allowed: bool | None) -> None:
+    """Install the packages of the missing services.
+
+    `allowed` None means: only where there is no terminal. Raises OperatorError with the exact
+    line to run if we may not, or if apt fails.
+    """
+    missing = [route for route in routes.values() if route.kind is Kind.MISSING]
+    reasons = ". ".join(route.reason for route in missing)
+    packages = [PACKAGES[route.service] for route in missing]
+    line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        raise OperatorError(
+            f"{reasons}.", f"Install {', '.join(packages)} and see that they are on the PATH."
+        )
+    if os.geteuid() != 0:
+        raise OperatorError(f"{reasons}.", f"Run: sudo sh -c '{line}'")
+    if allowed is None:
+        allowed = not sys.stdin.isatty()
+    if not allowed:
+        raise OperatorError(f"{reasons}.", f"Run: {line}   (or repeat the command with --install)")
+    print(f"Installing {', '.join(packages)} with apt …", file=sys.stderr, flush=True)
+    with _services_held_back(POLICY):
+        _apt_get("update")
+        _apt_get("install", "-y", "--no-install-recommends", *packages)
+
+
+@contextmanager
+def _services_held_back(policy: Path) -> Iterator[None]:
+    """Packages ask this policy before they start a service; 101 means no.
+
+    What stood there before is put back, however the installation ends.
+    """
+    kept = policy.with_name(f"{policy.name}.before-tekana")
+    ours = policy.is_file() and _MARK in policy.read_text(errors="replace")
+    if policy.exists() and not ours:  # Ours is there if an earlier installation was killed.
+        policy.rename(kept)
+    try:
+        policy.write_text(f"#!/bin/sh\n{_MARK}\nexit 101\n")
+        policy.chmod(0o755)
+        yield
+    finally:
+        policy.unlink(missing_ok=True)
+        if kept.exists():
+            kept.rename(policy)
+
+
+def _apt_get(*arguments: str) -> None:
+    done = subprocess.run(
+        ["apt-get", "-q", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # The command's own output stays clean.
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OperatorError(
+            f"apt-get {arguments[0]} failed with code {done.returncode}.",
+            "Its own lines above say why.",
+        )

@@ -1,0 +1,28 @@
+"""Run folders that belong to one process, such as a test run, and end with it."""
+
+import json
+from pathlib import Path
+
+from ops.stack.folder import RunFolder
+from ops.stack.processes import ManagedProcess, is_alive, own_identity
+
+_CLAIM = "owner.json"
+
+
+def claim(folder: Path) -> None:
+    """Make the folder and note that it belongs to this process."""
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    (folder / _CLAIM).write_text(json.dumps(own_identity()))
+
+
+def sweep(parent: Path) -> None:
+    """Stop and remove what processes that were killed left below this folder."""
+    for claimed in parent.glob(f"*/{_CLAIM}"):
+        try:
+            if is_alive(json.loads(claimed.read_text())):
+                continue
+        except (ValueError, KeyError):
+            pass  # Killed while it wrote its claim: it is gone all the same.
+        for record in claimed.parent.glob("processes/*.json"):
+            ManagedProcess(record.stem, claimed.parent).kill()
+        RunFolder(claimed.parent).purge()
