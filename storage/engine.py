@@ -1,0 +1,75 @@
+"""Connections to Postgres: one kind for the ledger, one for everybody who only asks."""
+
+from typing import Any, Final
+
+import psycopg2
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+from config.settings import Settings
+
+_UUID_OID: Final = 2950
+_UUID_AS_TEXT: Final = psycopg2.extensions.new_type((_UUID_OID,), "UUID_AS_TEXT", psycopg2.STRING)
+
+CONNECT_TIMEOUT_S: Final = 2
+
+_LEDGER_OPTIONS: Final = {
+    # The statements name their rows one by one. Statistics that are stale, or missing after
+    # a restore, must not talk the planner into reading a million wallets instead.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    # A worker that was stopped in mid-transaction must not hold its wallets for ever.
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "5s",
+}
+
+
+def ledger_engine(settings: Settings) -> Engine:
+    """For the workers: one connection, plans that stay on indexes, bounded waits."""
+    options = _LEDGER_OPTIONS | {"statement_timeout": f"{settings.statement_timeout_ms}ms"}
+    return _engine(settings, "tekana-ledger", options, pool_size=1, max_overflow=1)
+
+
+def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
+    """For look-ups and operators: short statements, a small pool."""
+    options = {"statement_timeout": "2500ms", "jit": "off", "lock_timeout": "2s"}
+    return _engine(settings, "tekana-read", options, pool_size=pool_size, max_overflow=0)
+
+
+def operator_engine(settings: Settings) -> Engine:
+    """For migrations and `verify`: statements may take their time."""
+    return _engine(settings, "tekana-operator", {"jit": "off"}, pool_size=1, max_overflow=1)
+
+
+def _engine(
+    settings: Settings, name: str, options: dict[str, str], pool_size: int, max_overflow: int
+) -> Engine:
+    engine = create_engine(
+        _psycopg2_url(settings.database_url.get_secret_value()),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        connect_args={
+            "application_name": name,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": " ".join(f"-c {key}={value}" for key, value in options.items()),
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _read_ids_as_text)
+    return engine
+
+
+def _psycopg2_url(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+def _read_ids_as_text(connection: Any, _record: Any) -> None:
+    """Ids are text everywhere; a million objects a minute would be made to be unmade."""
+    psycopg2.extensions.register_type(_UUID_AS_TEXT, connection)

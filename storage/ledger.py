@@ -1,0 +1,105 @@
+"""One batch of one partition, in one transaction: load, decide, save, commit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Engine, text
+
+from domain.books import Answer, Books, Decision, Posting
+from domain.instructions import Instruction
+from domain.posting import post
+from domain.views import outcome_view
+from storage import books as stored_books
+from storage import partitions
+from storage.settlements import Settlements
+
+_LOCK_SPACE: Final = 0x7465
+"""First half of the key of a partition's advisory lock; the second is its number."""
+
+# The broker gives a partition one consumer at a time, as a courtesy. This is the law: two
+# workers that both believe to be the one take turns, and the later finds what the earlier did.
+TAKE_PARTITION: Final = text("""
+    SELECT position, paused_at
+    FROM pg_advisory_xact_lock(:space, :partition), partitions
+    WHERE id = :partition
+    FOR UPDATE OF partitions
+""")
+
+ADVANCE_PARTITION: Final = text("""
+    UPDATE partitions SET position = :position WHERE id = :partition
+""")
+
+
+class Paused(Exception):
+    """An operator has paused the partition: nothing was decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A batch whose outcomes are committed."""
+
+    books: Books
+    posting: Posting
+
+    def views(self) -> Iterator[tuple[Decision, dict[str, Any]]]:
+        """Each outcome that is new, as its submitter sees it, in order."""
+        for decision in self.posting.decisions:
+            if decision.answer is Answer.DECIDED:
+                yield decision, self.view(decision)
+
+    def view(self, decision: Decision) -> dict[str, Any]:
+        """One outcome as its submitter sees it."""
+        client_id = decision.instruction.client_id
+
+        def may_read(wallet_id: str) -> bool:
+            wallet = self.posting.wallets.get(wallet_id) or self.books.wallets.get(wallet_id)
+            if wallet is None or wallet.customer_id is None:
+                return False
+            return self.books.may_use(client_id, wallet)
+
+        return outcome_view(decision.instruction, decision.outcome, may_read)
+
+
+class Ledger:
+    """The books of one database, for one worker."""
+
+    def __init__(self, engine: Engine, partition_count: int) -> None:
+        self._engine = engine
+        self._partition_count = partition_count
+        self._settlements = Settlements(engine)
+
+    def check_partitions(self) -> None:
+        """Raises: PartitionCountMismatch if the database was made with another count."""
+        with self._engine.connect() as connection:
+            partitions.check(connection, self._partition_count)
+
+    def decide(
+        self, partition: int, instructions: Sequence[Instruction], clock: Callable[[], datetime]
+    ) -> Decided:
+        """Give each instruction its outcome, in order; committed on return.
+
+        Repeating a batch, whole or in part, whatever became of it before, is safe: what has
+        an outcome keeps it. The clock is read after the locks are held, so times follow the
+        partition's order.
+
+        Raises: Paused; the driver's errors, which `storage.faults.classify` puts in order;
+        LedgerFault if the books cannot be right.
+        """
+        settlements = self._settlements.needed_by(instructions, partition)
+        place = {"space": _LOCK_SPACE, "partition": partition}
+        with self._engine.begin() as connection:
+            taken = connection.execute(TAKE_PARTITION, place).one()
+            if taken.paused_at is not None:
+                raise Paused(partition)
+            books = stored_books.load(connection, instructions, settlements)
+            now = clock()
+            now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+            posting = post(books, instructions, now)
+            position = stored_books.save(connection, books, posting, partition, taken.position)
+            if position != taken.position:
+                connection.execute(
+                    ADVANCE_PARTITION, {"partition": partition, "position": position}
+                )
+        return Decided(books, posting)
