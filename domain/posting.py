@@ -32,6 +32,15 @@ def post(books: Books, instructions: Sequence[Instruction], now: datetime) -> Po
     return Posting(batch.decisions, batch.moved, batch.opened)
 
 
+def reject(books: Books, instruction: Instruction, now: datetime) -> Posting:
+    """Give an instruction the outcome `operator_rejected`, unless it has one already."""
+    batch = _Batch(books, now)
+    if not batch.replay(instruction):
+        outcome = batch.outcome(instruction, Rejection(Code.OPERATOR_REJECTED))
+        batch.answer(instruction, outcome)
+    return Posting(batch.decisions, batch.moved, batch.opened)
+
+
 class _Batch:
     """The books as they change from one instruction to the next."""
 
@@ -46,11 +55,7 @@ class _Batch:
         self.opened: dict[str, int] = {}
 
     def take(self, instruction: Instruction) -> None:
-        past = self.outcomes.get(instruction.id)
-        if past is not None:
-            same = past.fingerprint == instruction.fingerprint
-            answer = Answer.REPLAYED if same else Answer.REUSED
-            self.decisions.append(Decision(instruction, past, answer))
+        if self.replay(instruction):
             return
         match instruction:
             case CustomerOpen():
@@ -59,6 +64,19 @@ class _Batch:
                 outcome = self.open_wallet(instruction)
             case Deposit() | Withdrawal() | Transfer():
                 outcome = self.move_money(instruction)
+        self.answer(instruction, outcome)
+
+    def replay(self, instruction: Instruction) -> bool:
+        """Answer with the outcome that there is already, if there is one."""
+        past = self.outcomes.get(instruction.id)
+        if past is None:
+            return False
+        same = past.fingerprint == instruction.fingerprint
+        answer = Answer.REPLAYED if same else Answer.REUSED
+        self.decisions.append(Decision(instruction, past, answer))
+        return True
+
+    def answer(self, instruction: Instruction, outcome: Outcome) -> None:
         self.outcomes[instruction.id] = outcome
         self.decisions.append(Decision(instruction, outcome, Answer.DECIDED))
 

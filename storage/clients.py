@@ -118,7 +118,8 @@ def add_client(
     try:
         with connection.begin_nested():
             statement = insert(clients).values(name=name, scopes=sorted(scopes))
-            client_id = connection.execute(statement.returning(clients.c.id)).scalar_one()
+            made = connection.execute(statement.returning(clients.c.id))
+            client_id: int = made.scalar_one()
     except IntegrityError as error:
         taken = getattr(error.orig, "pgcode", None) == "23505"
         why = "is taken" if taken else "must be lower-case letters, digits and dashes"
@@ -132,7 +133,7 @@ def add_client(
 
 def client_id_of(connection: Connection, name: str) -> int:
     """Raises: ProvisioningError if there is no client of this name."""
-    client_id = connection.scalar(select(clients.c.id).where(clients.c.name == name))
+    client_id: int | None = connection.scalar(select(clients.c.id).where(clients.c.name == name))
     if client_id is None:
         raise ProvisioningError(f"there is no client {name!r}")
     return client_id

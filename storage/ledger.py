@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from domain.books import Answer, Books, Decision, Posting
+from domain.identity import partition_of
 from domain.instructions import Instruction
-from domain.posting import post
+from domain.posting import post, reject
 from domain.views import outcome_view
 from storage import books as stored_books
 from storage import partitions
@@ -87,19 +88,61 @@ class Ledger:
         Raises: Paused; the driver's errors, which `storage.faults.classify` puts in order;
         LedgerFault if the books cannot be right.
         """
+
+        def decide(books: Books, now: datetime) -> Posting:
+            return post(books, instructions, now)
+
         settlements = self._settlements.needed_by(instructions, partition)
-        place = {"space": _LOCK_SPACE, "partition": partition}
         with self._engine.begin() as connection:
-            taken = connection.execute(TAKE_PARTITION, place).one()
+            taken = _take(connection, partition)
             if taken.paused_at is not None:
                 raise Paused(partition)
             books = stored_books.load(connection, instructions, settlements)
-            now = clock()
-            now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-            posting = post(books, instructions, now)
-            position = stored_books.save(connection, books, posting, partition, taken.position)
-            if position != taken.position:
-                connection.execute(
-                    ADVANCE_PARTITION, {"partition": partition, "position": position}
-                )
+            posting = _save(connection, partition, taken.position, books, clock, decide)
         return Decided(books, posting)
+
+    def reject(
+        self,
+        instruction: Instruction,
+        clock: Callable[[], datetime],
+        also: Callable[[Connection], None],
+    ) -> Decided:
+        """Give one instruction the outcome `operator_rejected`, unless it has one already.
+
+        `also` is run in the same transaction, before anything is decided. A paused partition
+        does not stop an operator.
+        """
+
+        def decide(books: Books, now: datetime) -> Posting:
+            return reject(books, instruction, now)
+
+        partition = partition_of(instruction.partition_key, self._partition_count)
+        settlements = self._settlements.needed_by([instruction], partition)
+        with self._engine.begin() as connection:
+            also(connection)
+            taken = _take(connection, partition)
+            books = stored_books.load(connection, [instruction], settlements)
+            posting = _save(connection, partition, taken.position, books, clock, decide)
+        return Decided(books, posting)
+
+
+def _take(connection: Connection, partition: int) -> Row[Any]:
+    named = {"space": _LOCK_SPACE, "partition": partition}
+    return connection.execute(TAKE_PARTITION, named).one()
+
+
+def _save(
+    connection: Connection,
+    partition: int,
+    position: int,
+    books: Books,
+    clock: Callable[[], datetime],
+    decide: Callable[[Books, datetime], Posting],
+) -> Posting:
+    """Decide with the books loaded and locked, and write what was decided."""
+    now = clock()
+    posting = decide(books, now.replace(microsecond=now.microsecond // 1000 * 1000))
+    reached = stored_books.save(connection, books, posting, partition, position)
+    if reached != position:
+        connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})
+    return posting
