@@ -1,0 +1,68 @@
+"""What tests of several packages need: databases of their own, and patience."""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from config.settings import Settings
+from ops.stack.services import Services
+from storage import schema
+from storage.engine import operator_engine
+
+_TEMPLATES: dict[tuple[str, int], str] = {}
+
+
+def settings_for(services: Services, database: str | None = None, **overrides: Any) -> Settings:
+    """The settings of a development process against the private services."""
+    url = services.database_url
+    if database is not None:
+        url = url.rsplit("/", 1)[0] + "/" + database
+    return Settings.from_env(
+        {
+            "TEKANA_ENVIRONMENT": "development",
+            "TEKANA_DATABASE_URL": url,
+            "TEKANA_BROKER_URL": services.broker_url,
+            "TEKANA_REDIS_URL": services.redis_url,
+            **{f"TEKANA_{name.upper()}": str(value) for name, value in overrides.items()},
+        }
+    )
+
+
+def fresh_database(services: Services, partitions: int = 8, **overrides: Any) -> Settings:
+    """Settings of a new, migrated and empty database (a copy of a template, so it is quick)."""
+    template = _TEMPLATES.get((services.database_url, partitions))
+    if template is None:
+        template = f"template_{partitions}_{uuid.uuid4().hex[:8]}"
+        _create(services, template)
+        engine = operator_engine(settings_for(services, template))
+        schema.migrate(engine, partitions)
+        engine.dispose()
+        _TEMPLATES[services.database_url, partitions] = template
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _create(services, name, template)
+    return settings_for(services, name, partitions=partitions, **overrides)
+
+
+def _create(services: Services, name: str, template: str = "template1") -> None:
+    url = services.database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    engine.dispose()
+
+
+def wait_until(
+    condition: Callable[[], Any], timeout_s: float = 15.0, every_s: float = 0.02, what: str = ""
+) -> Any:
+    """Return the condition's first true value; fail if there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what or condition}")
+        time.sleep(every_s)
