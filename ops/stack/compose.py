@@ -54,6 +54,9 @@ class ComposeService(Service):
         if not self.running() and not (recorded and is_free(recorded["container"])):
             self._run.remember(self.name, ports={"container": free_port()})
 
+    def interrupt(self) -> None:
+        """Compose gives up by itself after the health check's retries."""
+
     def stop(self) -> None:
         """Stop the container; its volume stays."""
         self._compose("stop", self.name)

@@ -68,7 +68,7 @@ class Search:
         return None
 
     def each(self, name: str) -> Iterator[Path]:
-        """This program in each folder of the path that has it."""
+        """The program in each folder of the path that has it."""
         for folder in self.path.split(os.pathsep):
             found = Path(folder) / name
             if folder and os.access(found, os.X_OK):

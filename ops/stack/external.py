@@ -30,10 +30,11 @@ class ExternalService(Service):
 
     def start(self) -> None:
         """Check that it can be reached. Raises OperatorError."""
+        variable = URL_VARIABLES[self.name]
         if not self.running():
             raise OperatorError(
-                f"{TITLES[self.name]} does not answer at the address in {URL_VARIABLES[self.name]}.",
-                f"Start it, or unset {URL_VARIABLES[self.name]} to have a private one.",
+                f"{TITLES[self.name]} does not answer at the address in {variable}.",
+                f"Start it, or unset {variable} to have a private one.",
             )
 
     def stop(self) -> None:
@@ -49,6 +50,12 @@ class ExternalService(Service):
     def resume(self) -> None:
         """Not ours to resume."""
         raise self._not_ours("cannot be resumed")
+
+    def settle_ports(self) -> None:
+        """The URL names the port."""
+
+    def interrupt(self) -> None:
+        """A start takes no longer than a connection."""
 
     def running(self) -> bool:
         """Whether its port accepts a connection."""

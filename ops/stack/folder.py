@@ -34,22 +34,33 @@ class RunFolder:
         self.path = path.absolute()
         self._state_path = self.path / "state.json"
         self._guard = threading.Lock()
+        self._holds = 0
 
     def prepare(self) -> None:
         """Make the folder. Raises OperatorError if it was copied, or if the disk is full."""
         # 0711: a service's account passes through to its data, and cannot look around.
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.path.chmod(0o711)
-        self._refuse_copy()
         self._refuse_full_disk()
+        with self.locked():
+            self._refuse_copy()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder alone: two commands that start or stop things wait for each other."""
-        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        with open(self.path / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Hold the folder alone: two commands that start or stop things wait for each other.
+
+        Whoever holds it may enter again.
+        """
+        if self._holds:
             yield
+            return
+        with (self.path / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._holds += 1
+            try:
+                yield
+            finally:
+                self._holds -= 1
 
     def state(self) -> dict[str, Any]:
         """The whole state; empty if there is none."""
@@ -116,8 +127,8 @@ class RunFolder:
     def _write(self, state: dict[str, Any]) -> None:
         fresh = self._state_path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(state, file, indent=1)
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(state, indent=1))
         fresh.replace(self._state_path)
 
     def _refuse_copy(self) -> None:

@@ -22,24 +22,35 @@ def install_missing(routes: Mapping[str, Route], *, allowed: bool | None) -> Non
     `allowed` None means: only where there is no terminal. Raises OperatorError with the exact
     line to run if we may not, or if apt fails.
     """
-    missing = [route for route in routes.values() if route.kind is Kind.MISSING]
-    reasons = ". ".join(route.reason for route in missing)
-    packages = [PACKAGES[route.service] for route in missing]
-    line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None:
-        raise OperatorError(
-            f"{reasons}.", f"Install {', '.join(packages)} and see that they are on the PATH."
-        )
-    if os.geteuid() != 0:
-        raise OperatorError(f"{reasons}.", f"Run: sudo sh -c '{line}'")
     if allowed is None:
         allowed = not sys.stdin.isatty()
-    if not allowed:
-        raise OperatorError(f"{reasons}.", f"Run: {line}   (or repeat the command with --install)")
+    if not allowed or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        reasons = ". ".join(route.reason for route in _missing(routes))
+        raise OperatorError(f"{reasons}.", advice(routes))
+    packages = _packages(routes)
     print(f"Installing {', '.join(packages)} with apt …", file=sys.stderr, flush=True)
     with _services_held_back(POLICY):
         _apt_get("update")
         _apt_get("install", "-y", "--no-install-recommends", *packages)
+
+
+def advice(routes: Mapping[str, Route]) -> str:
+    """The exact line that installs what is missing."""
+    packages = " ".join(_packages(routes))
+    if shutil.which("apt-get") is None:
+        return f"Install {packages} and see that the programs are on the PATH."
+    line = f"apt-get update && apt-get install -y --no-install-recommends {packages}"
+    if os.geteuid() != 0:
+        return f"Run: sudo sh -c '{line}'"
+    return f"Run: {line}   (or ./tekana up --install)"
+
+
+def _missing(routes: Mapping[str, Route]) -> list[Route]:
+    return [route for route in routes.values() if route.kind is Kind.MISSING]
+
+
+def _packages(routes: Mapping[str, Route]) -> list[str]:
+    return [PACKAGES[route.service] for route in _missing(routes)]
 
 
 @contextmanager

@@ -8,8 +8,6 @@ from typing import ClassVar, Literal
 
 from ops.errors import OperatorError
 from ops.stack.accounts import Account, give, service_account
-from ops.stack.discover import Programs
-from ops.stack.folder import RunFolder
 from ops.stack.ports import HOST, accepts
 from ops.stack.service import PrivateService, plain_environment, quietly
 
@@ -37,10 +35,6 @@ class Postgres(PrivateService):
     name: ClassVar[str] = "postgres"
     port_names: ClassVar[tuple[str, ...]] = ("sql",)
 
-    def __init__(self, run: RunFolder, programs: Programs) -> None:
-        super().__init__(run)
-        self._programs = programs
-
     @property
     def url(self) -> str:
         """`postgresql://user:password@127.0.0.1:port/tekana`."""
@@ -64,7 +58,7 @@ class Postgres(PrivateService):
         self._refuse_foreign_server()
         self._configure(account)
         self._process.start(
-            [self._programs.paths["postgres"], "-D", self.folder],
+            [self.programs.paths["postgres"], "-D", self.folder],
             environment=plain_environment(self.folder.parent),
             folder=self.folder,
             account=account,
@@ -83,7 +77,7 @@ class Postgres(PrivateService):
         password_file.touch(mode=0o600)
         password_file.write_text(self._password())
         give(password_file, account, 0o600)
-        command: list[str | Path] = [self._programs.paths["initdb"], "-D", fresh, "-U", USER]
+        command: list[str | Path] = [self.programs.paths["initdb"], "-D", fresh, "-U", USER]
         command += ["--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums"]
         command += ["-E", "UTF8", "--locale=C.UTF-8"]
         made = subprocess.run(
@@ -110,7 +104,7 @@ class Postgres(PrivateService):
 
     def _refuse_other_version(self) -> None:
         made_by = int((self.folder / "PG_VERSION").read_text().strip())
-        found = self._programs.version[0]
+        found = self.programs.version[0]
         if made_by != found:
             raise OperatorError(
                 f"The data in {self.folder} were made by PostgreSQL {made_by}, "
@@ -143,7 +137,7 @@ class Postgres(PrivateService):
 
     def _configure(self, account: Account | None) -> None:
         settings = {**_SETTINGS, "port": str(self.port("sql"))}
-        if self._programs.has_statistics:
+        if self.programs.has_statistics:
             settings["shared_preload_libraries"] = "'pg_stat_statements'"  # Who takes the time.
         ours = self.folder / "tekana.conf"
         ours.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))

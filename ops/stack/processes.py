@@ -167,7 +167,7 @@ class ManagedProcess:
 
 
 def own_identity() -> dict[str, str | int]:
-    """This process, so that another one can tell later whether it is gone."""
+    """Describe the calling process, so that another one can tell later whether it is gone."""
     started = _stat(os.getpid())
     ticks = started.started_ticks if started else 0
     return {"pid": os.getpid(), "started_ticks": ticks, "boot_id": _boot_id()}
@@ -245,9 +245,7 @@ def _await_end(members: list[_Stat], timeout_s: float) -> None:
 
 def _still(member: _Stat) -> bool:
     current = _stat(member.pid)
-    return (
-        current is not None and current.alive and current.started_ticks == member.started_ticks
-    )
+    return current is not None and current.alive and current.started_ticks == member.started_ticks
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -271,7 +269,7 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
 def _boot_id() -> str:

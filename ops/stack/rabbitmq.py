@@ -55,9 +55,8 @@ class RabbitMQ(PrivateService):
     )
     start_timeout_s: ClassVar[float] = 90.0
 
-    def __init__(self, run: RunFolder, programs: Programs) -> None:
-        super().__init__(run)
-        self._programs = programs
+    def __init__(self, run: RunFolder, programs: Programs | None) -> None:
+        super().__init__(run, programs)
         self._epmd = ManagedProcess("epmd", run.path)
 
     @property
@@ -77,7 +76,7 @@ class RabbitMQ(PrivateService):
         """
         account = service_account("rabbitmq")
         done = subprocess.run(
-            [str(self._programs.paths["rabbitmqctl"]), "-n", self._node(), *arguments],
+            [str(self.programs.paths["rabbitmqctl"]), "-n", self._node(), *arguments],
             cwd=self._home(),
             env=self._environment(),
             capture_output=True,
@@ -114,7 +113,7 @@ class RabbitMQ(PrivateService):
         # Started by us and in the foreground: the one Erlang starts by itself becomes a daemon
         # that nobody has recorded, and listens on every address.
         self._epmd.start(
-            [self._programs.paths["epmd"], "-port", str(self.port("epmd")), "-address", HOST],
+            [self.programs.paths["epmd"], "-port", str(self.port("epmd")), "-address", HOST],
             environment=plain_environment(self._home()),
             folder=self._home(),
             account=account,
@@ -129,7 +128,7 @@ class RabbitMQ(PrivateService):
                     detail=self._epmd.log_tail(),
                 )
         self._process.start(
-            [self._programs.paths["rabbitmq-server"]],
+            [self.programs.paths["rabbitmq-server"]],
             environment=self._environment(),
             folder=self._home(),
             account=account,
@@ -194,10 +193,17 @@ class RabbitMQ(PrivateService):
         return self._run.data() / self.name
 
     def _answers(self) -> bool:
-        import pika
-        from pika.exceptions import AMQPError
+        from amqp import AMQPError, Connection
 
         def connect() -> None:
-            pika.BlockingConnection(pika.URLParameters(self.url)).close()
+            connection = Connection(
+                f"{HOST}:{self.port('amqp')}",
+                userid=USER,
+                password=self._password(),
+                virtual_host=VIRTUAL_HOST,
+                connect_timeout=3,
+            )
+            connection.connect()
+            connection.close()
 
         return accepts(self.port("amqp")) and quietly(connect, AMQPError, OSError)

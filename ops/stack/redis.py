@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from ops.stack.accounts import give, service_account
-from ops.stack.discover import Programs
-from ops.stack.folder import RunFolder
 from ops.stack.ports import HOST
 from ops.stack.service import PrivateService, plain_environment
 
@@ -31,10 +29,6 @@ class Redis(PrivateService):
     name: ClassVar[str] = "redis"
     port_names: ClassVar[tuple[str, ...]] = ("redis",)
 
-    def __init__(self, run: RunFolder, programs: Programs) -> None:
-        super().__init__(run)
-        self._programs = programs
-
     @property
     def url(self) -> str:
         """`redis://:password@127.0.0.1:port/0`."""
@@ -58,7 +52,7 @@ class Redis(PrivateService):
         )
         give(settings, account, 0o600)
         self._process.start(
-            [self._programs.paths["redis-server"], settings],
+            [self.programs.paths["redis-server"], settings],
             environment=plain_environment(folder),
             folder=folder,
             account=account,

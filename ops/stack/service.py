@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from config.settings import DEVELOPMENT_MARK
 from ops.errors import OperatorError
+from ops.stack.discover import Programs
 from ops.stack.folder import RunFolder
 from ops.stack.ports import HOST, free_port, is_free
 from ops.stack.processes import ManagedProcess
@@ -71,11 +72,17 @@ class Service(ABC):
         self.stop()
         self.start()
 
+    @abstractmethod
     def settle_ports(self) -> None:
-        """Choose the ports of a service that does not run; nothing to do for most kinds."""
+        """Choose the ports of a service that does not run, before it is started."""
 
+    @abstractmethod
     def interrupt(self) -> None:
         """Make a `start` that is under way in another thread raise Interrupted."""
+
+    def remove(self) -> None:
+        """End it for good. What lies in the run folder goes with that."""
+        self.kill()
 
     def describe(self) -> dict[str, str]:
         """What `status` shows: pid, port and since when, as far as they are known."""
@@ -89,11 +96,13 @@ class PrivateService(Service):
     clients find it again.
     """
 
-    port_names: ClassVar[tuple[str, ...]]
+    port_names: ClassVar[tuple[str, ...]] = ()
     start_timeout_s: ClassVar[float] = 60.0
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, programs: Programs | None) -> None:
+        """`programs` None: it can be watched and stopped, but not started."""
         self._run = run
+        self._programs = programs
         self._process = ManagedProcess(self.name, run.path)
         self._interrupted = threading.Event()
 
@@ -101,6 +110,13 @@ class PrivateService(Service):
     def log_path(self) -> Path:
         """The file that collects what the service prints, over all its starts."""
         return self._process.log_path
+
+    @property
+    def programs(self) -> Programs:
+        """The programs it is started from. Raises OperatorError if they were not looked for."""
+        if self._programs is None:
+            raise OperatorError(f"{self.name} was not started by this command.")
+        return self._programs
 
     @property
     def pid(self) -> int | None:
@@ -162,8 +178,8 @@ class PrivateService(Service):
         record = self._process.record()
         if record is None or not self.running():
             return {}
-        port = self._run.recall(self.name)["ports"][self.port_names[0]]
-        return {"pid": str(record.pid), "port": str(port), "since": record.started_at}
+        port = str(self.port(self.port_names[0])) if self.port_names else ""
+        return {"pid": str(record.pid), "port": port, "since": record.started_at}
 
     @abstractmethod
     def _launch(self) -> None:

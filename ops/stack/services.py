@@ -1,14 +1,12 @@
 """Postgres, RabbitMQ and Redis together."""
 
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Self, TypeVar
 
 from ops.errors import OperatorError
 from ops.stack.compose import ComposeService
-from ops.stack.discover import SERVICES, Kind, Route, Search, discover
+from ops.stack.discover import SERVICES, TITLES, URL_VARIABLES, Kind, Route, Search, discover
 from ops.stack.external import ExternalService
 from ops.stack.folder import RunFolder
 from ops.stack.install import install_missing
@@ -16,13 +14,9 @@ from ops.stack.postgres import Postgres
 from ops.stack.rabbitmq import RabbitMQ
 from ops.stack.redis import Redis
 from ops.stack.service import Service
+from ops.stack.together import Report, silent, start_all, stop_all
 
-Report = Callable[[str, str], None]
-"""Told the name of a step and its state: `starting`, `ready`, `failed` …"""
-
-
-def _silent(name: str, state: str) -> None:
-    """Report to nobody."""
+_S = TypeVar("_S", bound=Service)
 
 
 class Services:
@@ -63,132 +57,115 @@ class Services:
     @property
     def database_url(self) -> str:
         """`postgresql://…`, for TEKANA_DATABASE_URL."""
-        return self.all()["postgres"].url
+        return self._made["postgres"].url
 
     @property
     def broker_url(self) -> str:
         """`amqp://…`, for TEKANA_BROKER_URL."""
-        return self.all()["rabbitmq"].url
+        return self._made["rabbitmq"].url
 
     @property
     def redis_url(self) -> str:
         """`redis://…`, for TEKANA_REDIS_URL."""
-        return self.all()["redis"].url
+        return self._made["redis"].url
 
-    def all(self) -> dict[str, Service]:
-        """Each service by its name; raises OperatorError if one cannot be found."""
-        if not self._made:
-            search = Search(environment=self._environment)
-            routes = discover(search)
-            if any(route.kind is Kind.MISSING for route in routes.values()):
-                install_missing(routes, allowed=self._install)
-                routes = discover(search)
-            self._made = {name: self._make(routes[name]) for name in SERVICES}
-        return self._made
+    def urls(self) -> dict[str, str]:
+        """The three TEKANA_*_URL variables of services that are up."""
+        return {URL_VARIABLES[name]: service.url for name, service in self._made.items()}
 
-    def up(self, report: Report = _silent) -> "Services":
+    def routes(self) -> dict[str, Route]:
+        """Where each service would come from; looks only, for `doctor`."""
+        return discover(Search(environment=self._given()))
+
+    def recorded(self) -> dict[str, Service]:
+        """The services that `up` recorded, found without looking for their programs."""
+        found = {}
+        for name in SERVICES:
+            state = self.run.recall(name)
+            if "kind" in state:
+                route = Route(name, Kind(state["kind"]), "recorded", url=state.get("url"))
+                found[name] = self._made.get(name) or self._make(route)
+        return found
+
+    def up(self, report: Report = silent) -> Self:
         """Start what does not run, all at once, and return when everything answers.
 
-        If one fails, or on Ctrl-C, what this call started is stopped again. Raises
-        OperatorError, KeyboardInterrupt.
+        If one fails, or on Ctrl-C, what this call started is ended. Raises OperatorError,
+        KeyboardInterrupt.
         """
         self.run.prepare()
-        services = self.all()
         with self.run.locked():
-            started = [one for one in services.values() if not one.running()]
-            for service in started:
-                service.settle_ports()
-            self._start(started, report)
+            routes = self._found_routes()
+            self._refuse_change(routes)
+            for name, route in routes.items():
+                self.run.remember(name, kind=str(route.kind), url=route.url)
+            self._made = {name: self._make(route) for name, route in routes.items()}
+            start_all(self._made.values(), report)
         return self
 
-    def down(self, report: Report = _silent) -> None:
+    def down(self, report: Report = silent) -> None:
         """Stop all that runs; data and addresses stay."""
-        with self.run.locked():
-            _together(_stopper(report), self.all().values())
+        if self.run.path.exists():
+            with self.run.locked():
+                stop_all(self.recorded().values(), report)
 
     def purge(self) -> None:
-        """Stop all and remove the run folder with all data."""
-        for service in self.all().values():
-            service.kill()
+        """End all and remove the run folder with all data."""
+        for service in self.recorded().values():
+            service.remove()
         self.run.purge()
 
-    def _start(self, services: list[Service], report: Report) -> None:
-        def start(service: Service) -> None:
-            report(service.name, "starting")
-            service.start()
-            report(service.name, "ready")
+    def _found_routes(self) -> dict[str, Route]:
+        routes = self.routes()
+        if any(route.kind is Kind.MISSING for route in routes.values()):
+            install_missing(routes, allowed=self._install)
+            routes = self.routes()
+        missing = [route for route in routes.values() if route.kind is Kind.MISSING]
+        if missing:
+            raise OperatorError(". ".join(route.reason for route in missing) + ".")
+        return routes
 
-        if not services:
-            return
-        # In threads, and not only for speed: Ctrl-C is raised in the main thread alone, so a
-        # process that has been started is always recorded.
-        with ThreadPoolExecutor(len(services)) as pool:
-            futures = [pool.submit(start, service) for service in services]
-            try:
-                _first_failure(futures)
-            except BaseException:
-                for service in services:
-                    service.interrupt()
-                wait(futures)
-                for service in services:
-                    service.kill()
-                    report(service.name, "stopped")
-                raise
+    def _given(self) -> dict[str, str]:
+        """The environment without our own addresses, as after `eval "$(./tekana env)"`."""
+        ours = {
+            name: service.url
+            for name, service in self.recorded().items()
+            if not isinstance(service, ExternalService) and self.run.recall(name).get("ports")
+        }
+        own_variables = {
+            URL_VARIABLES[name]
+            for name, url in ours.items()
+            if self._environment.get(URL_VARIABLES[name]) == url
+        }
+        return {key: value for key, value in self._environment.items() if key not in own_variables}
+
+    def _refuse_change(self, routes: Mapping[str, Route]) -> None:
+        """A service that runs by one route is not left behind for another."""
+        for name, service in self.recorded().items():
+            now = routes[name].kind
+            before = self.run.recall(name)["kind"]
+            if before != now and before != Kind.ENVIRONMENT and service.running():
+                raise OperatorError(
+                    f"{TITLES[name]} of this stack runs already ({before}), "
+                    f"but now it would come from: {now}.",
+                    f"Run ./tekana down first, or unset {URL_VARIABLES[name]}.",
+                )
 
     def _make(self, route: Route) -> Service:
-        if route.kind is Kind.ENVIRONMENT and route.url:
-            return ExternalService(route.service, route.url)
+        if route.kind is Kind.ENVIRONMENT:
+            return ExternalService(route.service, route.url or "")
         if route.kind is Kind.COMPOSE:
             return ComposeService(route.service, self.run)
-        if route.programs is None:
-            raise OperatorError(f"{route.reason}.")
-        private: dict[str, Callable[..., Service]] = {
-            "postgres": Postgres,
-            "rabbitmq": RabbitMQ,
-            "redis": Redis,
-        }
-        return private[route.service](self.run, route.programs)
+        match route.service:
+            case "postgres":
+                return Postgres(self.run, route.programs)
+            case "rabbitmq":
+                return RabbitMQ(self.run, route.programs)
+            case _:
+                return Redis(self.run, route.programs)
 
-    def _private(self, name: str, kind: type[Any]) -> Any:
-        service = self.all()[name]
+    def _private(self, name: str, kind: type[_S]) -> _S:
+        service = self._made.get(name)
         if not isinstance(service, kind):
-            raise OperatorError(f"{name} is not a private service of this stack.")
+            raise OperatorError(f"{TITLES[name]} is not a private service of this stack.")
         return service
-
-
-def _first_failure(futures: list[Future[None]]) -> None:
-    """Wait for all; raise what failed first as soon as it has failed."""
-    pending = set(futures)
-    while pending:
-        # A bounded wait lets the main thread see Ctrl-C on every Python.
-        done, pending = wait(pending, timeout=0.1)
-        for future in done:
-            future.result()
-
-
-def _stopper(report: Report) -> Callable[[Service], None]:
-    def stop(service: Service) -> None:
-        report(service.name, "stopping")
-        service.stop()
-        report(service.name, "stopped")
-
-    return stop
-
-
-def _together(action: Callable[[Service], None], services: Any) -> None:
-    """Do it to all at once; the first failure is raised after all have finished."""
-    failures: list[BaseException] = []
-
-    def guarded(service: Service) -> None:
-        try:
-            action(service)
-        except Exception as error:  # noqa: BLE001  Raised below, once the others are done too.
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(service,)) for service in services]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
