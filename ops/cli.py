@@ -9,6 +9,7 @@ import click
 COMMANDS: dict[str, tuple[str, ...]] = {
     "stack": ("up", "down", "status", "doctor", "env"),
     "quality": ("test", "check"),
+    "processes": ("migrate", "api", "worker", "flower"),
 }
 
 

@@ -1,0 +1,100 @@
+"""The Celery app of the ledger workers, and all of Celery that is switched off in it.
+
+Celery brings the process, its signals, its remote control and what Flower shows. It does
+not bring its task queue: anything that would put an instruction in another place than the
+one it was published to, or decide it again behind our back, is off.
+"""
+
+import math
+from typing import Any, Final
+
+import kombu.compression
+from amqp import serialization
+from celery import Celery
+from celery.signals import setup_logging
+
+from config.logs import configure_logging
+from config.settings import Settings
+
+DEFAULT_QUEUE: Final = "celery"
+"""Never consumed and so never declared: one malformed message on it would end a worker."""
+
+LONGEST_BATCH_IN_STATEMENT_TIMEOUTS: Final = 4
+"""A batch is about seven statements, and no sane batch has four that run into the timeout."""
+
+_BASIC: Final = 60
+
+
+def celery_app(settings: Settings) -> Celery:
+    """Make the app. Connects to nothing."""
+    heartbeat_s = heartbeat_interval_s(settings)
+    app = Celery("tekana", set_as_current=True)
+    app.conf.update(
+        broker_url=settings.broker_url.get_secret_value(),
+        broker_heartbeat=heartbeat_s,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # A closed channel ends the connection, and Celery makes both anew. By default it
+        # would end the worker.
+        broker_channel_error_retry=True,
+        # No confirms: during a memory alarm the worker would wait for that of an event for
+        # ever, and so keep the queues from draining that caused the alarm.
+        broker_transport_options={
+            "confirm_publish": False,
+            "read_timeout": heartbeat_s,
+            "write_timeout": heartbeat_s,
+        },
+        accept_content=["json"],
+        event_serializer="json",
+        task_ignore_result=True,
+        result_backend=None,
+        task_queues=None,
+        task_default_queue=DEFAULT_QUEUE,
+        task_create_missing_queues=False,
+        task_reject_on_worker_lost=False,
+        task_retry_on_worker_lost=False,
+        worker_detect_quorum_queues=False,
+        worker_enable_prefetch_count_reduction=False,
+        worker_send_task_events=True,
+        worker_enable_remote_control=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    setup_logging.connect(
+        lambda **_: configure_logging(settings.log_level), weak=False, dispatch_uid="tekana"
+    )
+    harden_decoding()
+    return app
+
+
+def heartbeat_interval_s(settings: Settings) -> int:
+    """The AMQP heartbeat: a worker that decides a batch must not look dead to the broker."""
+    batch_s = LONGEST_BATCH_IN_STATEMENT_TIMEOUTS * settings.statement_timeout_ms / 1000
+    return max(2, math.ceil(batch_s))
+
+
+def harden_decoding() -> None:
+    """Keep what a message carries besides its body from hurting the process that reads it.
+
+    kombu would decompress a body before anybody looked at it, 32 KiB to 32 MiB. py-amqp
+    raises for properties that RabbitMQ lets pass (text that is not UTF-8, a timestamp in
+    the year 300,000, tables within tables), which ends the process; they are left out
+    instead, because the body alone decides.
+    """
+    kombu.compression._decoders.clear()
+    decode = serialization.PROPERTY_CLASSES[_BASIC]
+    if decode is not _readable_properties:
+        _decoders[_BASIC] = decode
+        serialization.PROPERTY_CLASSES[_BASIC] = _readable_properties
+
+
+_decoders: dict[int, Any] = {}
+
+
+def _readable_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
+    try:
+        found: tuple[dict[str, Any], int] = _decoders[_BASIC](buffer, offset)
+    except Exception:  # noqa: BLE001  Whatever is wrong with them, the body decides.
+        return {}, offset
+    return found
