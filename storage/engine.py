@@ -8,8 +8,12 @@ from sqlalchemy.engine import URL, make_url
 
 from config.settings import Settings
 
-_UUID_OID: Final = 2950
+_UUID_OID, _UUID_ARRAY_OID = 2950, 2951
 _UUID_AS_TEXT: Final = psycopg2.extensions.new_type((_UUID_OID,), "UUID_AS_TEXT", psycopg2.STRING)
+
+_UUID_ARRAY_AS_TEXT: Final = psycopg2.extensions.new_array_type(
+    (_UUID_ARRAY_OID,), "UUID_ARRAY_AS_TEXT", _UUID_AS_TEXT
+)
 
 CONNECT_TIMEOUT_S: Final = 2
 
@@ -34,7 +38,12 @@ def ledger_engine(settings: Settings) -> Engine:
 
 def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
     """For look-ups and operators: short statements, a small pool."""
-    options = {"statement_timeout": "2500ms", "jit": "off", "lock_timeout": "2s"}
+    options = {
+        "statement_timeout": "2500ms",
+        "lock_timeout": "2s",
+        "enable_seqscan": "off",
+        "jit": "off",
+    }
     return _engine(settings, "tekana-read", options, pool_size=pool_size, max_overflow=0)
 
 
@@ -73,3 +82,4 @@ def _psycopg2_url(url: str) -> URL:
 def _read_ids_as_text(connection: Any, _record: Any) -> None:
     """Ids are text everywhere; a million objects a minute would be made to be unmade."""
     psycopg2.extensions.register_type(_UUID_AS_TEXT, connection)
+    psycopg2.extensions.register_type(_UUID_ARRAY_AS_TEXT, connection)

@@ -125,4 +125,4 @@ def _findings(connection: Connection, limit: int) -> Iterator[Finding]:
 
 def _whole(partition: Any) -> bool:
     """Whether the places of a partition's instructions are 1, 2, 3 and so on."""
-    return partition.decided == partition.places == partition.last == partition.position
+    return {partition.decided, partition.places, partition.last} == {partition.position}

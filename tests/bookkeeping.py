@@ -29,7 +29,9 @@ def customer_id(name: str) -> str:
     return derived_id("test customer", name)
 
 
-def an_instruction(type_: str, key: object, client_id: int = CLIENT, **data: Any) -> Instruction:
+def an_instruction(
+    type_: str, key: object, client_id: int = CLIENT, *, data: dict[str, Any]
+) -> Instruction:
     decoded = DATA[type_].model_validate(data)
     return instruct(client_id, str(key), decoded, type_, NOW - timedelta(seconds=1))
 
@@ -42,11 +44,13 @@ def transfer(
         "transfer",
         key,
         client_id,
-        source_wallet_id=wallet_id(source),
-        destination_wallet_id=wallet_id(destination),
-        amount=amount,
-        currency=currency,
-        **more,
+        data={
+            "source_wallet_id": wallet_id(source),
+            "destination_wallet_id": wallet_id(destination),
+            "amount": amount,
+            "currency": currency,
+            **more,
+        },
     )
     assert isinstance(made, Transfer)
     return made
@@ -58,10 +62,7 @@ def deposit(key: object, wallet: str, amount: int, currency: str = "KES", **more
         "deposit",
         key,
         client_id,
-        wallet_id=wallet_id(wallet),
-        amount=amount,
-        currency=currency,
-        **more,
+        data={"wallet_id": wallet_id(wallet), "amount": amount, "currency": currency, **more},
     )
     assert isinstance(made, Deposit)
     return made
@@ -75,10 +76,7 @@ def withdrawal(
         "withdrawal",
         key,
         client_id,
-        wallet_id=wallet_id(wallet),
-        amount=amount,
-        currency=currency,
-        **more,
+        data={"wallet_id": wallet_id(wallet), "amount": amount, "currency": currency, **more},
     )
     assert isinstance(made, Withdrawal)
     return made
@@ -86,7 +84,7 @@ def withdrawal(
 
 def open_customer(key: object, name: str, client_id: int = CLIENT, **more: Any) -> CustomerOpen:
     data = {"customer_id": customer_id(name), "name": name, "phone": "+254700000001"}
-    made = an_instruction("customer.open", key, client_id, **{**data, "country": "KE", **more})
+    made = an_instruction("customer.open", key, client_id, data={**data, "country": "KE", **more})
     assert isinstance(made, CustomerOpen)
     return made
 
@@ -98,9 +96,11 @@ def open_wallet(
         "wallet.open",
         key,
         client_id,
-        wallet_id=wallet_id(name),
-        customer_id=customer_id(customer),
-        currency=currency,
+        data={
+            "wallet_id": wallet_id(name),
+            "customer_id": customer_id(customer),
+            "currency": currency,
+        },
     )
     assert isinstance(made, WalletOpen)
     return made

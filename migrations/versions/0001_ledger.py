@@ -72,7 +72,8 @@ CREATE TABLE customers (
     status      text NOT NULL DEFAULT 'open',
     created_at  timestamptz NOT NULL
 );
-CREATE INDEX customers_legacy ON customers (client_id, legacy_id) WHERE legacy_id IS NOT NULL;
+CREATE INDEX customers_legacy ON customers (client_id, legacy_id, id)
+    WHERE legacy_id IS NOT NULL;
 
 CREATE TABLE wallets (
     balance      bigint NOT NULL CHECK (balance BETWEEN -9007199254740991 AND 9007199254740991),
@@ -94,7 +95,7 @@ CREATE TABLE wallets (
 COMMENT ON TABLE wallets IS
     'Customers'' wallets, and the stripes of settlement accounts (those without a customer).';
 COMMENT ON COLUMN wallets.floor IS 'The balance never falls below it; null: no limit.';
-CREATE INDEX wallets_customer ON wallets (customer_id) WHERE customer_id IS NOT NULL;
+CREATE INDEX wallets_customer ON wallets (customer_id, id) WHERE customer_id IS NOT NULL;
 CREATE INDEX wallets_settlement ON wallets (client_id, currency) WHERE customer_id IS NULL;
 
 CREATE TABLE grants (

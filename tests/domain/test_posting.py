@@ -107,7 +107,11 @@ def test_a_customer_is_opened_with_their_first_wallets():
 
 
 def test_customer_wallet_and_first_deposit_may_come_in_one_batch():
-    batch = [open_customer(1, "ann"), open_wallet(2, "ann", "ann"), deposit(3, "ann", 10)]
+    batch: list[Instruction] = [
+        open_customer(1, "ann"),
+        open_wallet(2, "ann", "ann"),
+        deposit(3, "ann", 10),
+    ]
 
     posting = post(books_with(), batch, NOW)
 
@@ -131,7 +135,7 @@ def test_the_same_instruction_again_is_answered_with_the_first_outcome():
 
 def test_a_rejection_is_replayed_too_though_there_is_money_now():
     refused = transfer(1, "ann", "ben", 100)
-    batch = [refused, deposit(2, "ann", 100), refused]
+    batch: list[Instruction] = [refused, deposit(2, "ann", 100), refused]
 
     posting = post(books_with(ann=0, ben=0), batch, NOW)
 
@@ -234,10 +238,14 @@ def test_a_granted_wallet_may_be_debited():
 def test_a_settlement_account_cannot_be_named_as_a_wallet():
     books = books_with(ann=100)
     account = books.settlements[1, "KES"]
-    data = {"source_wallet_id": wallet_id("ann"), "destination_wallet_id": account}
-    to_it = an_instruction("transfer", 1, **data, amount=1, currency="KES")
-    back = {"source_wallet_id": account, "destination_wallet_id": wallet_id("ann")}
-    from_it = an_instruction("transfer", 2, **back, amount=1, currency="KES")
+    ann = wallet_id("ann")
+    money = {"amount": 1, "currency": "KES"}
+    to_it, from_it = (
+        an_instruction(
+            "transfer", key, data={"source_wallet_id": a, "destination_wallet_id": b, **money}
+        )
+        for key, a, b in ((1, ann, account), (2, account, ann))
+    )
 
     posting = post(books, [to_it, from_it], NOW)
 

@@ -58,8 +58,7 @@ def test_data_is_shown_as_given_with_the_ids_we_chose():
 
 def test_an_opened_wallet_is_named():
     instruction = open_wallet(2, "ann", "ann")
-    batch = [open_customer(1, "ann"), instruction]
-    outcome = post(books_with(), batch, NOW).decisions[1].outcome
+    outcome = post(books_with(), [open_customer(1, "ann"), instruction], NOW).decisions[1].outcome
 
     assert outcome_view(instruction, outcome, lambda _: True)["result"] == {
         "wallet_id": wallet_id("ann")
