@@ -65,6 +65,7 @@ class Entry(NamedTuple):
 class Outcome(NamedTuple):
     """The one answer that an instruction has, for ever.
 
+    `submitted_at` is when it was first submitted; a repeat of the key does not change it.
     `entries` holds the debit and then the credit of a money instruction that succeeded.
     `source_seq` is the number of the debited wallet's last entry once this was decided,
     its own included, and None where no debited wallet was found.
@@ -72,6 +73,7 @@ class Outcome(NamedTuple):
 
     instruction_id: str
     fingerprint: str
+    submitted_at: datetime
     decided_at: datetime
     rejection: Rejection | None = None
     entries: tuple[Entry, ...] = ()

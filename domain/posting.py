@@ -91,7 +91,13 @@ class _Batch:
         source_seq: int | None = None,
     ) -> Outcome:
         return Outcome(
-            instruction.id, instruction.fingerprint, self.now, rejection, entries, source_seq
+            instruction.id,
+            instruction.fingerprint,
+            instruction.submitted_at,
+            self.now,
+            rejection,
+            entries,
+            source_seq,
         )
 
     def open_customer(self, instruction: CustomerOpen) -> Outcome:

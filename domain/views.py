@@ -30,6 +30,7 @@ def outcome_view(
     payee's wallet learns nothing about it.
     """
     view = queued_view(instruction, outcome.status)
+    view["submitted_at"] = timestamp_text(outcome.submitted_at)
     view["decided_at"] = timestamp_text(outcome.decided_at)
     if outcome.rejection is not None:
         view["result"] = None

@@ -32,8 +32,9 @@ LOCK_WALLETS: Final = text("""
 """)
 
 KNOWN_OUTCOMES: Final = text("""
-    SELECT id, fingerprint, decided_at, rejection, amount, source_wallet_id, source_seq,
-           source_balance, destination_wallet_id, destination_seq, destination_balance
+    SELECT id, fingerprint, submitted_at, decided_at, rejection, amount,
+           source_wallet_id, source_seq, source_balance,
+           destination_wallet_id, destination_seq, destination_balance
     FROM instructions
     WHERE id = ANY (CAST(:ids AS uuid[]))
 """)
@@ -165,7 +166,15 @@ def restored_outcome(row: Any) -> Outcome:
         )
     rejection = None if row.rejection is None else Rejection.restored(row.rejection)
     fingerprint = bytes(row.fingerprint).hex()
-    return Outcome(row.id, fingerprint, row.decided_at, rejection, entries, row.source_seq)
+    return Outcome(
+        row.id,
+        fingerprint,
+        row.submitted_at,
+        row.decided_at,
+        rejection,
+        entries,
+        row.source_seq,
+    )
 
 
 def _wallet(row: Any) -> Wallet:

@@ -1,5 +1,6 @@
 """What a client may see, and that it sees nothing else."""
 
+from domain.fields import timestamp_text
 from domain.instructions import encode
 from storage import parked, reads
 from storage.engine import read_engine
@@ -36,6 +37,19 @@ def test_a_decided_instruction_reads_as_it_was_announced(books: Books):
 
     for decision, view in decided.views():
         assert reads.instruction(books.engine, CLIENT, decision.instruction.id) == view
+
+
+def test_a_repeat_that_was_submitted_later_is_shown_as_it_was_first_submitted(books: Books):
+    books.open("ann", "ben")
+    first = transfer(1, "ann", "ben", 30)
+    later = first.model_copy(update={"submitted_at": NOW})
+    books.decide(first)
+
+    decided = books.decide(later)
+
+    view = decided.view(decided.posting.decisions[0])
+    assert view["submitted_at"] == timestamp_text(first.submitted_at)
+    assert view == reads.instruction(books.engine, CLIENT, first.id)
 
 
 def test_another_clients_instruction_is_not_there(books: Books):
