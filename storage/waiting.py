@@ -44,6 +44,10 @@ class Waiter:
         """There is something to read."""
         self._told.set()
 
+    def forget(self) -> None:
+        """Wait to be told once more. Call it before reading, so that nothing is missed."""
+        self._told.clear()
+
 
 class Waiting:
     """Hears from Redis which instructions were decided, and tells who waits for them.
@@ -137,4 +141,4 @@ class Waiting:
 
 
 def _subscription(client: redis.Redis) -> PubSub:
-    return client.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped.
+    return client.pubsub()  # type: ignore[no-any-return, no-untyped-call]  # redis-py leaves it untyped.

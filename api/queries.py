@@ -1,0 +1,109 @@
+"""Query parameters: each known, each once, each in its bounds."""
+
+import base64
+import binascii
+import re
+from typing import Final, NoReturn
+
+from flask import request
+from pydantic import TypeAdapter, ValidationError
+
+from api.problems import Problem
+from domain.fields import Id, IdempotencyKey, LegacyId
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 200
+SEQ_MAX: Final = 2**53
+
+_NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_ID: Final = TypeAdapter(Id)
+_LEGACY_ID: Final = TypeAdapter(LegacyId)
+_KEY: Final = TypeAdapter(IdempotencyKey)
+
+
+class Query:
+    """The query of the request in hand, limited to the parameters that its address knows.
+
+    Raises: Problem 422 invalid_query, here and in every method.
+    """
+
+    def __init__(self, *known: str) -> None:
+        for name, values in request.args.lists():
+            if name not in known:
+                refuse("*", f"known parameters are: {', '.join(known) or 'none'}")
+            if len(values) > 1:
+                refuse(name, "is given more than once")
+        self._given = request.args
+
+    def number(self, name: str, low: int, high: int, default: int | None = None) -> int | None:
+        """A whole number within bounds."""
+        value = self._given.get(name)
+        if value is None:
+            return default
+        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
+            refuse(name, f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    def limit(self) -> int:
+        """How many things a page holds."""
+        return self.number("limit", 1, LIMIT_MAX) or LIMIT_DEFAULT
+
+    def legacy_id(self) -> str:
+        """The id that a customer has somewhere else."""
+        return self._typed(_LEGACY_ID, "legacy_id", "must be 1 to 100 characters")
+
+    def idempotency_key(self) -> str:
+        """The caller's name for an instruction."""
+        return self._typed(_KEY, "idempotency_key", "must be 1 to 255 visible ASCII characters")
+
+    def _typed(self, kind: TypeAdapter[str], name: str, rule: str) -> str:
+        value = self._given.get(name)
+        if value is None:
+            refuse(name, "is needed")
+        try:
+            return kind.validate_python(value)
+        except ValidationError:
+            refuse(name, rule)
+
+    def _cursor(self, kinds: str) -> tuple[str, str] | None:
+        """The kind and the place of the page's start, as `cursor_of` wrote them."""
+        value = self._given.get("cursor")
+        if value is None:
+            return None
+        try:
+            text = base64.b64decode(value.encode("ascii"), altchars=b"-_", validate=True).decode()
+        except (ValueError, binascii.Error):
+            refuse("cursor", "is none of ours")
+        kind, place = text[:1], text[1:]
+        if not kind or kind not in kinds:
+            refuse("cursor", "is none of this list's")
+        return kind, place
+
+    def cursor_id(self) -> str | None:
+        """The id after which the page starts."""
+        cursor = self._cursor("i")
+        if cursor is None:
+            return None
+        try:
+            return _ID.validate_python(cursor[1])
+        except ValidationError:
+            refuse("cursor", "is none of ours")
+
+    def cursor_seq(self) -> tuple[str, int] | None:
+        """Which way the page goes (`<` newest first, `>` oldest first), and from where."""
+        cursor = self._cursor("<>")
+        if cursor is None:
+            return None
+        if not _NUMBER.fullmatch(cursor[1]):
+            refuse("cursor", "is none of ours")
+        return cursor[0], int(cursor[1])
+
+
+def cursor_of(kind: str, place: str | int) -> str:
+    """A cursor: opaque to the caller, and worth nothing without the caller's rights."""
+    return base64.urlsafe_b64encode(f"{kind}{place}".encode()).decode()
+
+
+def refuse(name: str, why: str) -> NoReturn:
+    """Raise Problem 422 invalid_query for one parameter."""
+    raise Problem("invalid_query", errors=[{"parameter": name, "detail": why}])
