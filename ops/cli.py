@@ -10,6 +10,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "stack": ("up", "down", "status", "doctor", "env"),
     "quality": ("test", "check"),
     "processes": ("migrate", "api", "worker", "flower"),
+    "verify": ("verify",),
+    "clients": ("client",),
+    "partitions": ("partition",),
+    "parked": ("parked",),
 }
 
 
