@@ -106,13 +106,8 @@ def doctor() -> None:
 
 
 def _print_addresses(addresses: dict[str, str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False)
+    # Not a table of rich: a URL that is shortened to the terminal's width cannot be copied.
+    width = max(map(len, addresses))
     for name, value in addresses.items():
-        table.add_row(name, value)
-    console = Console()
-    # A URL that is broken into two lines cannot be copied.
-    console.print(table, soft_wrap=True, highlight=False)
-    console.print('In your shell: eval "$(./tekana env)"', highlight=False)
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+    click.echo('In your shell: eval "$(./tekana env)"')

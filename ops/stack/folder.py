@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -55,7 +56,11 @@ class RunFolder:
             yield
             return
         with (self.path / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("Waiting for another ./tekana in this folder …", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             self._holds += 1
             try:
                 yield

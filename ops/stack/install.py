@@ -29,7 +29,7 @@ def install_missing(routes: Mapping[str, Route], *, allowed: bool | None) -> Non
         raise OperatorError(f"{reasons}.", advice(routes))
     packages = _packages(routes)
     print(f"Installing {', '.join(packages)} with apt …", file=sys.stderr, flush=True)
-    with _services_held_back(POLICY):
+    with services_held_back(POLICY):
         _apt_get("update")
         _apt_get("install", "-y", "--no-install-recommends", *packages)
 
@@ -54,7 +54,7 @@ def _packages(routes: Mapping[str, Route]) -> list[str]:
 
 
 @contextmanager
-def _services_held_back(policy: Path) -> Iterator[None]:
+def services_held_back(policy: Path) -> Iterator[None]:
     """Packages ask this policy before they start a service; 101 means no.
 
     What stood there before is put back, however the installation ends.

@@ -130,8 +130,8 @@ class ManagedProcess:
             _send(leader, number)
             for member in members:  # A process that is paused does not hear the request.
                 _send(member, signal.SIGCONT)
-            _await_end([leader], timeout_s)
-            _await_end(members, 2.0)
+            if _await_end([leader], timeout_s):
+                _await_end(members, 2.0)
         self._end(members)
 
     def kill(self) -> None:
@@ -235,12 +235,14 @@ def _send(member: _Stat, number: int) -> None:
         return
 
 
-def _await_end(members: list[_Stat], timeout_s: float) -> None:
+def _await_end(members: list[_Stat], timeout_s: float) -> bool:
+    """Whether all have ended before the time was over."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if not any(_still(member) for member in members):
-            return
+    while any(_still(member) for member in members):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(_POLL_S)
+    return True
 
 
 def _still(member: _Stat) -> bool:

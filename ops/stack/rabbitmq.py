@@ -1,6 +1,7 @@
 """A private RabbitMQ with an epmd of its own."""
 
 import secrets
+import shutil
 import subprocess
 from pathlib import Path
 from typing import ClassVar
@@ -134,9 +135,13 @@ class RabbitMQ(PrivateService):
             account=account,
         )
         self._await(self._answers, "RabbitMQ")
+        self._run.remember(self.name, whole=True)
 
     def _prepare(self, account: Account | None) -> None:
         home = self._home()
+        if not self._run.recall(self.name).get("whole"):
+            # A first start that was interrupted may have left a broker without its user.
+            shutil.rmtree(home / "mnesia", ignore_errors=True)
         for folder in (home, home / "mnesia", home / "log"):
             folder.mkdir(parents=True, exist_ok=True)
             give(folder, account, 0o700)

@@ -130,8 +130,11 @@ class PrivateService(Service):
 
     def settle_ports(self) -> None:
         """Choose ports, or others if somebody else took one while the service was down."""
-        recorded = self._run.recall(self.name).get("ports", {})
-        if self.running() or (recorded and all(is_free(port) for port in recorded.values())):
+        if self.running():
+            return
+        self._end_leftovers()
+        recorded = self._ports()
+        if recorded and all(is_free(port) for port in recorded.values()):
             return
         chosen: dict[str, int] = {}
         for name in self.port_names:
@@ -144,7 +147,7 @@ class PrivateService(Service):
         if self.running():
             return
         self._end_leftovers()
-        if not self._run.recall(self.name).get("ports"):
+        if not self._ports():
             self.settle_ports()
         try:
             self._launch()
@@ -186,7 +189,7 @@ class PrivateService(Service):
         """Prepare the data, start the process and wait until it answers."""
 
     def _end_leftovers(self) -> None:
-        """End what a crashed main process left behind, before its data are opened again."""
+        """End what a crashed main process left behind: it holds ports, and perhaps data."""
         self._process.kill()
 
     def _await(self, answers: Callable[[], bool], what: str) -> None:

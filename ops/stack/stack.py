@@ -109,6 +109,8 @@ class Stack:
 
     def _start_application(self, report: Report) -> None:
         processes = self.application()
+        if all(process.running() for process in processes):
+            return
         for process in processes:
             process.settle_ports()
         report("migrate", "starting")

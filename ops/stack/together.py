@@ -52,10 +52,12 @@ def stop_all(services: Iterable[Service], report: Report) -> None:
     """Stop all in order. All are tried; then the first failure is raised."""
 
     def stop(service: Service) -> None:
-        if service.running():
+        running = service.running()
+        if running:
             report(service.name, "stopping")
-        service.stop()
-        report(service.name, "stopped")
+        service.stop()  # Also where it has crashed: its children may be alive.
+        if running:
+            report(service.name, "stopped")
 
     with ThreadPoolExecutor() as pool:
         futures = [pool.submit(stop, service) for service in services]

@@ -1,11 +1,286 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import psycopg2
-import redis
+import pytest
+import redis as redis_client
 
+from ops.errors import OperatorError
+from ops.stack.discover import Programs, Search, discover
+from ops.stack.folder import CHECKOUT, RunFolder
+from ops.stack.ports import HOST, is_free
+from ops.stack.redis import Redis
 from ops.stack.services import Services
+from ops.stack.sweep import claim, sweep
+from tests.ops.test_discover import program
+from tests.support import wait_until
 
 
-def test_each_service_answers_at_its_address(services: Services) -> None:
-    connection = psycopg2.connect(services.database_url)
-    connection.close()
-    assert redis.Redis.from_url(services.redis_url).ping()
-    assert services.rabbitmq.running()
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare()
+    return folder
+
+
+@pytest.fixture
+def redis(run: RunFolder) -> Iterator[Redis]:
+    """A Redis of its own: the quickest service, for what holds for all of them."""
+    service = Redis(run, discover(Search())["redis"].programs)
+    yield service
+    service.kill()
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """All three once more, below a folder that other accounts cannot enter."""
+    closed = tmp_path_factory.mktemp("closed")
+    closed.chmod(0o700)
+    services = Services(closed / "run")
+    try:
+        yield services.up()
+    finally:
+        services.purge()
+
+
+def pids(services: Services) -> list[int | None]:
+    return [one.pid for one in (services.postgres, services.rabbitmq, services.redis)]
+
+
+def sql(services: Services, statement: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(services.database_url, connect_timeout=5)
+    try:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def running_below(folder: Path) -> list[str]:
+    """Command lines of processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and (entry / "cwd").readlink().is_relative_to(folder):
+                found.append((entry / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def test_two_stacks_run_side_by_side(services: Services, second: Services) -> None:
+    assert services.database_url != second.database_url
+    assert not set(pids(services)) & set(pids(second))
+    for each in (services, second):
+        assert sql(each, "SELECT current_database()") == [("tekana",)]
+        assert "tekana" in each.rabbitmq.ctl("list_vhosts")
+        assert redis_client.Redis.from_url(each.redis_url).ping()
+
+
+def test_up_twice_is_one_stack(second: Services) -> None:
+    before = pids(second)
+
+    again = Services(second.run.path).up()
+
+    assert pids(again) == before
+    assert again.urls() == second.urls()
+
+
+def test_after_a_crash_of_everything_up_brings_back_data_and_addresses(second: Services) -> None:
+    sql(second, "CREATE TABLE kept AS SELECT 42 AS answer")
+    second.rabbitmq.ctl("add_user", "kept", "secret")
+    before, urls = pids(second), second.urls()
+    for pid in before:
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(pids(second)))
+
+    Services(second.run.path).up()
+
+    assert second.urls() == urls
+    assert not set(pids(second)) & set(before)
+    assert sql(second, "SELECT answer FROM kept") == [(42,)]
+    assert "kept" in second.rabbitmq.ctl("list_users")
+
+
+def test_postgres_keeps_what_was_answered_and_cannot_be_read_by_others(second: Services) -> None:
+    settings = "fsync", "synchronous_commit", "data_checksums"
+    assert [sql(second, f"SHOW {name}") for name in settings] == [[("on",)]] * 3
+    assert "pg_stat_statements" in str(sql(second, "SHOW shared_preload_libraries"))
+    assert second.postgres.folder.stat().st_mode & 0o077 == 0
+    assert (second.run.path / "state.json").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(psycopg2.OperationalError, match="password"):
+        psycopg2.connect(second.database_url.replace("development-only", "guessed"))
+
+
+def test_rabbitmq_has_no_guest_and_listens_on_the_loopback_alone(second: Services) -> None:
+    assert "guest" not in second.rabbitmq.ctl("list_users")
+    for name in second.rabbitmq.port_names:
+        port = second.rabbitmq.port(name)
+        assert not is_free(port)
+        # 127.0.0.2 is another address of the same machine: free unless all are listened on.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.2", port))
+
+
+def test_a_paused_postgres_answers_again_when_it_is_resumed(second: Services) -> None:
+    second.postgres.pause()
+    try:
+        with pytest.raises(psycopg2.OperationalError, match="timeout"):
+            psycopg2.connect(second.database_url, connect_timeout=2)
+    finally:
+        second.postgres.resume()
+
+    assert sql(second, "SELECT 1") == [(1,)]
+
+
+def test_postgres_recovers_from_an_immediate_stop(second: Services) -> None:
+    sql(second, "CREATE TABLE survived ()")
+    url = second.database_url
+
+    second.postgres.stop(mode="immediate")
+    second.postgres.start()
+
+    assert second.database_url == url
+    assert sql(second, "SELECT count(*) FROM survived") == [(0,)]
+
+
+def test_a_server_somebody_else_started_on_the_data_is_refused(second: Services) -> None:
+    record = second.postgres._process.record_path
+    kept = record.read_text()
+    record.unlink()
+    try:
+        with pytest.raises(OperatorError, match="did not record it"):
+            second.postgres.start()
+    finally:
+        record.write_text(kept)
+    assert sql(second, "SELECT 1") == [(1,)]
+
+
+def test_a_lock_file_with_the_pid_of_a_stranger_does_not_keep_postgres_down(
+    second: Services,
+) -> None:
+    second.postgres.kill()
+    lock = second.postgres.folder / "postmaster.pid"
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+
+    second.postgres.start()
+
+    assert sql(second, "SELECT 1") == [(1,)]
+
+
+def test_data_of_another_postgres_version_are_refused(second: Services) -> None:
+    second.postgres.stop()
+    version = second.postgres.folder / "PG_VERSION"
+    kept = version.read_text()
+    version.write_text("12\n")
+    try:
+        with pytest.raises(OperatorError, match="were made by PostgreSQL 12"):
+            second.postgres.start()
+        assert not second.postgres.running()
+    finally:
+        version.write_text(kept)
+    second.postgres.start()
+
+
+def test_interrupting_up_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = "from pathlib import Path; import sys; from ops.stack.services import Services;"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{command} Services(Path(sys.argv[1])).up()", folder],
+        cwd=CHECKOUT,
+        stderr=subprocess.DEVNULL,
+    ) as starting:
+        wait_until((folder / "processes" / "rabbitmq.json").exists)
+        starting.send_signal(signal.SIGINT)
+    data = RunFolder(folder).data()
+
+    assert starting.returncode != 0
+    assert running_below(data) == []
+    assert list((folder / "processes").iterdir()) == []
+    Services(folder).purge()
+    assert not data.exists()
+
+
+def test_a_port_that_was_taken_meanwhile_is_replaced(redis: Redis) -> None:
+    redis.start()
+    before = redis.port("redis")
+    redis.stop()
+    with socket.create_server((HOST, before)):
+        redis.settle_ports()
+        redis.start()
+
+    assert redis.port("redis") != before
+    assert redis_client.Redis.from_url(redis.url).ping()
+
+
+def test_a_port_taken_at_the_last_moment_is_one_clear_line(redis: Redis) -> None:
+    redis.settle_ports()
+    with (
+        socket.create_server((HOST, redis.port("redis"))),
+        pytest.raises(OperatorError, match=f"port {redis.port('redis')} on {HOST} is taken") as it,
+    ):
+        redis.start()
+
+    assert "Run the command again" in it.value.remedy
+    assert not redis.running()
+
+
+def test_a_service_that_fails_to_start_shows_the_last_lines_of_its_log(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    broken = program(tmp_path / "redis-server", 'echo "FATAL: moon is in the wrong phase"; exit 3')
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # So that the service's own account can run it.
+    redis = Redis(run, Programs((7,), {"redis-server": broken}))
+
+    with pytest.raises(OperatorError, match="ended while it was starting") as failure:
+        redis.start()
+
+    assert "moon is in the wrong phase" in failure.value.detail
+    assert str(redis.log_path) in failure.value.remedy
+    assert list((run.path / "processes").iterdir()) == []
+
+
+def test_a_copied_run_folder_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", run.path, copy], check=True)
+
+    with pytest.raises(OperatorError, match="is a copy of another checkout's"):
+        RunFolder(copy).prepare()
+
+
+def test_a_full_disk_is_told_before_anything_is_started(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = (10**12, 10**12 - 10**6, 10**6)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("U", (), {"free": usage[2]}))
+
+    with pytest.raises(OperatorError, match="Only 0 MB are free"):
+        run.prepare()
+
+
+def test_what_a_killed_test_run_left_is_stopped_and_removed(tmp_path: Path) -> None:
+    left = tmp_path / "test-1"
+    claim(left)
+    redis = Redis(RunFolder(left), discover(Search())["redis"].programs)
+    redis.start()
+    pid = redis.pid
+
+    sweep(tmp_path)
+    assert redis.pid == pid  # Its owner, this process, is alive.
+
+    owner = left / "owner.json"
+    owner.write_text(owner.read_text().replace(str(os.getpid()), "1"))
+    sweep(tmp_path)
+
+    assert not left.exists()
+    assert not redis.running()
