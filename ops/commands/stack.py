@@ -69,8 +69,8 @@ def status() -> None:
     Console().print(table)
     if missing:
         raise OperatorError(
-            f"{', '.join(missing)} should run and does not.",
-            f"Start it with ./tekana up; the logs are in {stack.run.path / 'logs'}",
+            f"Down, but should be up: {', '.join(missing)}.",
+            f"Start what is missing with ./tekana up; the logs are in {stack.run.path / 'logs'}",
         )
 
 

@@ -22,10 +22,11 @@ from tests.support import wait_until
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> Iterator[RunFolder]:
     folder = RunFolder(tmp_path / "run")
     folder.prepare()
-    return folder
+    yield folder
+    folder.purge()
 
 
 @pytest.fixture
@@ -91,6 +92,46 @@ def test_up_twice_is_one_stack(second: Services) -> None:
 
     assert pids(again) == before
     assert again.urls() == second.urls()
+
+
+def test_up_knows_its_own_addresses_in_the_environment(second: Services) -> None:
+    """As after `eval "$(./tekana env)"` in the shell."""
+    before = pids(second)
+
+    again = Services(second.run.path, environment=second.urls()).up()
+
+    assert pids(again) == before
+
+
+def test_up_does_not_leave_a_running_service_behind_for_another(second: Services) -> None:
+    other = {"TEKANA_REDIS_URL": "redis://elsewhere:1/0"}
+
+    with pytest.raises(OperatorError, match="runs already") as refusal:
+        Services(second.run.path, environment=other).up()
+
+    assert "./tekana down" in refusal.value.remedy
+
+
+def test_a_service_named_by_a_url_is_used_and_left_alone(
+    services: Services, run: RunFolder
+) -> None:
+    given = services.urls()
+
+    elsewhere = Services(run.path, environment=given).up()
+    elsewhere.down()
+    elsewhere.purge()
+
+    assert elsewhere.urls() == given
+    assert None not in pids(services)
+
+
+def test_a_url_that_nothing_answers_at_is_one_clear_line(
+    services: Services, run: RunFolder
+) -> None:
+    given = {**services.urls(), "TEKANA_REDIS_URL": f"redis://{HOST}:1/0"}
+
+    with pytest.raises(OperatorError, match=r"Redis does not answer .* in TEKANA_REDIS_URL"):
+        Services(run.path, environment=given).up()
 
 
 def test_after_a_crash_of_everything_up_brings_back_data_and_addresses(second: Services) -> None:
