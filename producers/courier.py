@@ -126,6 +126,7 @@ class Courier:
             link = Link(self._broker_url, self._name, self._declare)
             self._link, self._away, self._reported = link, False, ""
             self._serve(link)
+            link.close()
         except _EXPECTED as error:
             self._report(error)
         except Exception:
@@ -137,7 +138,7 @@ class Courier:
             self._link = None
             if link is not None:
                 link.confirms.fail("closed")
-                link.close()
+                link.drop()
         return link is not None and link.confirms.settled > 0
 
     def _serve(self, link: Link) -> None:

@@ -1,6 +1,5 @@
 """One connection to the broker, from its handshake to its loss."""
 
-import contextlib
 import select
 import socket
 import ssl
@@ -136,14 +135,16 @@ class Link:
             raise LinkLost(f"no confirm for {patience_s:g} s")
 
     def close(self) -> None:
-        """Say goodbye if the broker listens, and let go of the socket."""
-        goodbye = select.poll()
-        with contextlib.suppress(OSError, amqp.AMQPError, LinkLost, ValueError):
-            self._connection.send_method(amqp.spec.Connection.Close, "BsBB", (200, "", 0, 0))
-            self.flush()
-            goodbye.register(self._socket, select.POLLIN)
-            while self._connection.connected and goodbye.poll(STEP_TIMEOUT_S * 1000):
-                self.receive()
+        """Say goodbye and wait for the answer, a moment at most. Raises: as `receive`."""
+        self._connection.send_method(amqp.spec.Connection.Close, "BsBB", (200, "", 0, 0))
+        self.flush()
+        answer = select.poll()
+        answer.register(self._socket, select.POLLIN)
+        while self._connection.connected and answer.poll(STEP_TIMEOUT_S * 1000):
+            self.receive()
+
+    def drop(self) -> None:
+        """Let go of the connection as it is."""
         self._connection.collect()
 
     def forget(self) -> None:
