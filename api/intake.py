@@ -4,7 +4,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Final, NamedTuple
 
 from api.answers import to_json
@@ -96,6 +95,6 @@ class Intake:
 def _as_first_said(instruction: Instruction, noted: Noted) -> Instruction:
     """The instruction with the time at which it was first submitted."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        first = datetime.fromisoformat(json.loads(noted.view)["submitted_at"])
+        first = json.loads(noted.view)["submitted_at"]
         return instruction.model_copy(update={"submitted_at": first})
     return instruction

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -66,6 +65,7 @@ class Outcome(NamedTuple):
     """The one answer that an instruction has, for ever.
 
     `submitted_at` is when it was first submitted; a repeat of the key does not change it.
+    Both times are text, as `domain.fields.Moment` is.
     `entries` holds the debit and then the credit of a money instruction that succeeded.
     `source_seq` is the number of the debited wallet's last entry once this was decided,
     its own included, and None where no debited wallet was found.
@@ -73,8 +73,8 @@ class Outcome(NamedTuple):
 
     instruction_id: str
     fingerprint: str
-    submitted_at: datetime
-    decided_at: datetime
+    submitted_at: str
+    decided_at: str
     rejection: Rejection | None = None
     entries: tuple[Entry, ...] = ()
     source_seq: int | None = None

@@ -22,6 +22,7 @@ from domain.fields import (
     IdempotencyKey,
     LegacyId,
     Metadata,
+    Moment,
     Name,
     Phone,
     Reference,
@@ -104,7 +105,7 @@ class _Instruction(BaseModel):
     client_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
     idempotency_key: IdempotencyKey
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    submitted_at: Timestamp
+    submitted_at: Moment
 
     @cached_property
     def id(self) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from domain.books import Answer, Books, Decision, Entry, Outcome, Posting, Wallet, WalletStatus
 from domain.errors import SettlementMissing
+from domain.fields import timestamp_text
 from domain.instructions import (
     CustomerOpen,
     Deposit,
@@ -47,6 +48,7 @@ class _Batch:
     def __init__(self, books: Books, now: datetime) -> None:
         self.books = books
         self.now = now
+        self.decided_at = timestamp_text(now)
         self.decisions: list[Decision] = []
         self.wallets = dict(books.wallets)
         self.customers = dict(books.customers)
@@ -94,7 +96,7 @@ class _Batch:
             instruction.id,
             instruction.fingerprint,
             instruction.submitted_at,
-            self.now,
+            self.decided_at,
             rejection,
             entries,
             source_seq,

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.books import Outcome
-from domain.fields import timestamp_text
 from domain.instructions import CustomerOpen, Instruction, WalletOpen
 from domain.money import EXPONENTS
 
@@ -16,7 +15,7 @@ def queued_view(instruction: Instruction, status: str = "queued") -> dict[str, A
         "idempotency_key": instruction.idempotency_key,
         "type": instruction.type,
         "status": status,
-        "submitted_at": timestamp_text(instruction.submitted_at),
+        "submitted_at": instruction.submitted_at,
         "data": instruction.completed_data(),
     }
 
@@ -30,8 +29,8 @@ def outcome_view(
     payee's wallet learns nothing about it.
     """
     view = queued_view(instruction, outcome.status)
-    view["submitted_at"] = timestamp_text(outcome.submitted_at)
-    view["decided_at"] = timestamp_text(outcome.decided_at)
+    view["submitted_at"] = outcome.submitted_at
+    view["decided_at"] = outcome.decided_at
     if outcome.rejection is not None:
         view["result"] = None
         view["rejection"] = outcome.rejection.view()

@@ -3,23 +3,21 @@
 import json
 from collections.abc import Iterable, Sequence
 from io import StringIO
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
 
-from domain.books import Books, Decision, Entry, Outcome, Posting, Wallet, WalletStatus
-from domain.fields import timestamp_text
+from domain.books import Books, Decision, Posting, Wallet, WalletStatus
 from domain.instructions import (
     CustomerOpen,
     Deposit,
     Instruction,
-    Money,
     Transfer,
     WalletOpen,
     Withdrawal,
 )
-from domain.rejections import Rejection
-from storage.arrays import NULL, array, copied, text_array
+from storage.arrays import array, text_array
+from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
@@ -82,14 +80,7 @@ SAVE_OPENINGS: Final = text("""
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:data AS jsonb[]))
 """)
 
-SAVE_INSTRUCTIONS: Final = """
-    COPY instructions (
-        id, client_id, idempotency_key, fingerprint, type, submitted_at, decided_at,
-        partition, position, rejection, source_seq, source_wallet_id, destination_wallet_id,
-        amount, currency, reference, metadata, expires_at,
-        source_balance, destination_seq, destination_balance
-    ) FROM STDIN
-"""
+_STATUSES: Final = {status.value: status for status in WalletStatus}
 
 
 def load(
@@ -106,7 +97,17 @@ def load(
     wallets = {}
     if wallet_ids:
         for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}):
-            wallets[row.id] = _wallet(row)
+            wallet_id, client_id, customer_id, currency, status, balance, seq, floor = row
+            wallets[wallet_id] = Wallet(
+                wallet_id,
+                client_id,
+                customer_id,
+                currency,
+                _STATUSES[status],
+                balance,
+                seq,
+                floor,
+            )
     known = connection.execute(KNOWN_OUTCOMES, {"ids": array({i.id for i in instructions})})
     return Books(
         wallets=wallets,
@@ -139,55 +140,11 @@ def save(
                 "seqs": array(wallet.seq for wallet in moved),
             },
         )
-    lines = StringIO(
-        "".join(
-            _copy_line(decision, books, partition, place)
-            for place, decision in enumerate(decisions, start=position + 1)
-        )
-    )
+    lines = StringIO(copy_lines(decisions, books, partition, position))
     cursor = connection.connection.cursor()
     cursor.copy_expert(SAVE_INSTRUCTIONS, lines)
     cursor.close()
     return position + len(decisions)
-
-
-def restored_outcome(row: Any) -> Outcome:
-    """The outcome that a row of `instructions` holds."""
-    entries: tuple[Entry, ...] = ()
-    if row.source_balance is not None:
-        entries = (
-            Entry(row.source_wallet_id, row.source_seq, -row.amount, row.source_balance),
-            Entry(
-                row.destination_wallet_id,
-                row.destination_seq,
-                row.amount,
-                row.destination_balance,
-            ),
-        )
-    rejection = None if row.rejection is None else Rejection.restored(row.rejection)
-    fingerprint = bytes(row.fingerprint).hex()
-    return Outcome(
-        row.id,
-        fingerprint,
-        row.submitted_at,
-        row.decided_at,
-        rejection,
-        entries,
-        row.source_seq,
-    )
-
-
-def _wallet(row: Any) -> Wallet:
-    return Wallet(
-        row.id,
-        row.client_id,
-        row.customer_id,
-        row.currency,
-        WalletStatus(row.status),
-        row.balance,
-        row.seq,
-        row.floor,
-    )
 
 
 def _wallet_ids(instructions: Iterable[Instruction]) -> Iterable[str]:
@@ -281,53 +238,3 @@ def _open(
             "data": text_array(json.dumps(i.data.given()) for i, _ in openings),
         },
     )
-
-
-def _copy_line(decision: Decision, books: Books, partition: int, position: int) -> str:
-    instruction, outcome, _ = decision
-    rejection = outcome.rejection
-    fields = [
-        instruction.id,
-        str(instruction.client_id),
-        copied(instruction.idempotency_key),
-        rf"\\x{instruction.fingerprint}",
-        instruction.type,
-        timestamp_text(instruction.submitted_at),
-        timestamp_text(outcome.decided_at),
-        str(partition),
-        str(position),
-        NULL if rejection is None else copied(json.dumps(rejection.stored())),
-        NULL if outcome.source_seq is None else str(outcome.source_seq),
-    ]
-    if isinstance(instruction, CustomerOpen | WalletOpen):
-        fields += [NULL] * 10
-    else:
-        fields += _money_fields(instruction, outcome, books)
-    return "\t".join(fields) + "\n"
-
-
-def _money_fields(instruction: Money, outcome: Outcome, books: Books) -> list[str]:
-    data = instruction.data
-    legs = [NULL, NULL, NULL]
-    if outcome.entries:
-        source, destination = outcome.entries
-        legs = [str(source.balance), str(destination.seq), str(destination.balance)]
-    return [
-        *_sides(instruction, books),
-        str(data.amount),
-        data.currency,
-        copied(data.reference),
-        NULL if data.metadata is None else copied(json.dumps(data.metadata)),
-        NULL if data.expires_at is None else timestamp_text(data.expires_at),
-        *legs,
-    ]
-
-
-def _sides(instruction: Money, books: Books) -> tuple[str, str]:
-    """Ids of the wallets to debit and to credit, whether they exist or not."""
-    if isinstance(instruction, Transfer):
-        return instruction.data.source_wallet_id, instruction.data.destination_wallet_id
-    settlement = books.settlements[instruction.client_id, instruction.data.currency]
-    if isinstance(instruction, Deposit):
-        return settlement, instruction.data.wallet_id
-    return instruction.data.wallet_id, settlement

@@ -140,8 +140,7 @@ def _save(
     decide: Callable[[Books, datetime], Posting],
 ) -> Posting:
     """Decide with the books loaded and locked, and write what was decided."""
-    now = clock()
-    posting = decide(books, now.replace(microsecond=now.microsecond // 1000 * 1000))
+    posting = decide(books, clock())
     reached = stored_books.save(connection, books, posting, partition, position)
     if reached != position:
         connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})

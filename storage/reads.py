@@ -8,7 +8,7 @@ from domain.fields import timestamp_text
 from domain.instructions import INSTRUCTIONS, Instruction, Undecodable, decode
 from domain.money import EXPONENTS
 from domain.views import outcome_view, queued_view
-from storage.books import restored_outcome
+from storage.rows import restored_outcome
 
 # An outcome shows only the wallets that its reader may see, and no settlement account.
 INSTRUCTION: Final = text("""

@@ -1,7 +1,8 @@
 """Tell those who wait: outcomes to Redis, after they are committed."""
 
-import json
 import logging
+
+from pydantic_core import to_json
 
 from domain.books import Answer, Decision
 from storage.ledger import Decided
@@ -37,11 +38,10 @@ class Announcer:
 
 def _item(decided: Decided, decision: Decision) -> Put:
     instruction, outcome, _ = decision
-    view = json.dumps(decided.view(decision), ensure_ascii=False, separators=(",", ":"))
     return Put(
         instruction.id,
         instruction.client_id,
         instruction.fingerprint,
         outcome.status,
-        view.encode(),
+        to_json(decided.view(decision)),
     )
