@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable, Sequence
 from io import StringIO
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from domain.books import Books, Decision, Posting, Wallet, WalletStatus
+from domain.errors import LedgerFault
 from domain.instructions import (
     CustomerOpen,
     Deposit,
@@ -22,7 +23,7 @@ from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
 LOCK_WALLETS: Final = text("""
-    SELECT id, client_id, customer_id, currency, status, balance, seq, floor
+    SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor
     FROM wallets
     WHERE id = ANY (CAST(:ids AS uuid[]))
     ORDER BY id
@@ -68,11 +69,14 @@ OPEN_WALLETS: Final = text("""
     ) AS opened
 """)
 
+# A locked row stays where it is, so it is found again by its place, without the index.
 MOVE_WALLETS: Final = text("""
     UPDATE wallets SET balance = moved.balance, seq = moved.seq
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:balances AS bigint[]), CAST(:seqs AS bigint[]))
-        AS moved (id, balance, seq)
-    WHERE wallets.id = moved.id
+    FROM unnest(
+        CAST(:places AS tid[]), CAST(:ids AS uuid[]), CAST(:balances AS bigint[]),
+        CAST(:seqs AS bigint[])
+    ) AS moved (place, id, balance, seq)
+    WHERE wallets.ctid = moved.place AND wallets.id = moved.id
 """)
 
 SAVE_OPENINGS: Final = text("""
@@ -83,21 +87,33 @@ SAVE_OPENINGS: Final = text("""
 _STATUSES: Final = {status.value: status for status in WalletStatus}
 
 
+class WalletsMissing(LedgerFault):
+    """Wallets that were locked are not where they were: nothing may be committed."""
+
+
+class Loaded(NamedTuple):
+    """The books of a batch, and where the rows of its locked wallets are."""
+
+    books: Books
+    places: dict[str, str]
+
+
 def load(
     connection: Connection,
     instructions: Sequence[Instruction],
     settlements: dict[tuple[int, str], str],
-) -> Books:
+) -> Loaded:
     """Lock the wallets of a batch, then read all else that its rules look at.
 
     `settlements` names the settlement accounts of the batch's partition, which exist.
     """
     wallet_ids = set(_wallet_ids(instructions))
     wallet_ids.update(settlements.values())
-    wallets = {}
+    wallets, places = {}, {}
     if wallet_ids:
         for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}):
-            wallet_id, client_id, customer_id, currency, status, balance, seq, floor = row
+            place, wallet_id, client_id, customer_id, currency, status, balance, seq, floor = row
+            places[wallet_id] = place
             wallets[wallet_id] = Wallet(
                 wallet_id,
                 client_id,
@@ -109,37 +125,44 @@ def load(
                 floor,
             )
     known = connection.execute(KNOWN_OUTCOMES, {"ids": array({i.id for i in instructions})})
-    return Books(
+    books = Books(
         wallets=wallets,
         customers=_customers(connection, instructions),
         outcomes={row.id: restored_outcome(row) for row in known},
         grants=_grants(connection, instructions, wallets),
         settlements=settlements,
     )
+    return Loaded(books, places)
 
 
 def save(
-    connection: Connection, books: Books, posting: Posting, partition: int, position: int
+    connection: Connection, loaded: Loaded, posting: Posting, partition: int, position: int
 ) -> int:
     """Write what a batch decided, as the caller's transaction.
 
     `position` is the place of the partition's last instruction before this batch. Returns
     that of its last instruction now.
+
+    Raises: WalletsMissing.
     """
+    books, places = loaded
     decisions = list(posting.decided())
     if not decisions:
         return position
     _open(connection, books, posting, decisions)
-    moved = [wallet for wallet in posting.wallets.values() if wallet.id in books.wallets]
+    moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
     if moved:
-        connection.execute(
+        updated = connection.execute(
             MOVE_WALLETS,
             {
+                "places": text_array(places[wallet.id] for wallet in moved),
                 "ids": array(wallet.id for wallet in moved),
                 "balances": array(wallet.balance for wallet in moved),
                 "seqs": array(wallet.seq for wallet in moved),
             },
         )
+        if updated.rowcount != len(moved):
+            raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
     lines = StringIO(copy_lines(decisions, books, partition, position))
     cursor = connection.connection.cursor()
     cursor.copy_expert(SAVE_INSTRUCTIONS, lines)

@@ -97,9 +97,9 @@ class Ledger:
             taken = _take(connection, partition)
             if taken.paused_at is not None:
                 raise Paused(partition)
-            books = stored_books.load(connection, instructions, settlements)
-            posting = _save(connection, partition, taken.position, books, clock, decide)
-        return Decided(books, posting)
+            loaded = stored_books.load(connection, instructions, settlements)
+            posting = _save(connection, partition, taken.position, loaded, clock, decide)
+        return Decided(loaded.books, posting)
 
     def reject(
         self,
@@ -121,9 +121,9 @@ class Ledger:
         with self._engine.begin() as connection:
             also(connection)
             taken = _take(connection, partition)
-            books = stored_books.load(connection, [instruction], settlements)
-            posting = _save(connection, partition, taken.position, books, clock, decide)
-        return Decided(books, posting)
+            loaded = stored_books.load(connection, [instruction], settlements)
+            posting = _save(connection, partition, taken.position, loaded, clock, decide)
+        return Decided(loaded.books, posting)
 
 
 def _take(connection: Connection, partition: int) -> Row[Any]:
@@ -135,13 +135,13 @@ def _save(
     connection: Connection,
     partition: int,
     position: int,
-    books: Books,
+    loaded: stored_books.Loaded,
     clock: Callable[[], datetime],
     decide: Callable[[Books, datetime], Posting],
 ) -> Posting:
     """Decide with the books loaded and locked, and write what was decided."""
-    posting = decide(books, clock())
-    reached = stored_books.save(connection, books, posting, partition, position)
+    posting = decide(loaded.books, clock())
+    reached = stored_books.save(connection, loaded, posting, partition, position)
     if reached != position:
         connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})
     return posting

@@ -10,13 +10,14 @@ from domain.identity import derived_id
 from ops.stack.services import Services
 from storage import books as statements
 from storage import reads
-from storage.arrays import array
+from storage.arrays import array, text_array
 from storage.engine import ledger_engine, operator_engine, read_engine
 from storage.ledger import TAKE_PARTITION
 from tests.support import fresh_database
 
 IDS = array(derived_id("plan", n) for n in range(1000))
 NUMBERS = array(range(1000))
+PLACES = text_array(f"(0,{n})" for n in range(1000))
 
 LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
     "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
@@ -25,7 +26,7 @@ LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
     "grants": (statements.GRANTS, {"wallet_ids": IDS, "client_ids": "{1,2}"}),
     "move wallets": (
         statements.MOVE_WALLETS,
-        {"ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},
+        {"places": PLACES, "ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},
     ),
     "take partition": (TAKE_PARTITION, {"space": 1, "partition": 1}),
 }
@@ -56,6 +57,7 @@ BELIEFS = {
     "analysed": None,
 }
 TABLES = "('wallets', 'instructions', 'customers', 'grants', 'partitions', 'openings')"
+CONDITIONS = {"Index Cond", "Recheck Cond", "TID Cond"}
 LARGE = ("wallets", "instructions", "customers")
 
 A_MILLION_WALLETS = """
@@ -85,7 +87,7 @@ def searches(engine: Engine, statement: TextClause, named: dict[str, object]) ->
         (plan,) = connection.scalar(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), named)
     return [
         f"{node['Node Type']} on {node['Relation Name']}: "
-        + ("by condition" if "Index Cond" in node or "Recheck Cond" in node else "WHOLE")
+        + ("by condition" if CONDITIONS & node.keys() else "WHOLE")
         for node in nodes(plan["Plan"])
         if node.get("Relation Name") in LARGE and "Scan" in str(node["Node Type"])
     ]
