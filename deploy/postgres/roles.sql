@@ -1,0 +1,36 @@
+-- The login roles, each with the password of the process that uses it, and the database's owner.
+-- Run by a superuser in the database, before the first migration: by the image itself when it
+-- makes its data. Run it again after a password was changed:
+--   docker compose exec postgres psql -U postgres -d tekana -f /docker-entrypoint-initdb.d/roles.sql
+\set ON_ERROR_STOP on
+\getenv owner OWNER_PASSWORD
+\getenv api API_PASSWORD
+\getenv ledger LEDGER_PASSWORD
+\getenv operator OPERATOR_PASSWORD
+
+SELECT format('CREATE ROLE %I', name)
+FROM unnest(ARRAY['tekana_owner', 'tekana_api', 'tekana_ledger', 'tekana_operator']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+ALTER ROLE tekana_owner LOGIN PASSWORD :'owner';        -- migrations alone
+ALTER ROLE tekana_api LOGIN PASSWORD :'api';            -- reads
+ALTER ROLE tekana_ledger LOGIN PASSWORD :'ledger';      -- posts
+ALTER ROLE tekana_operator LOGIN PASSWORD :'operator';  -- provisions, and rejects what is parked
+
+-- An operator's rejection is a posting.
+GRANT tekana_ledger TO tekana_operator;
+
+-- A second lock on the door that only reads: it cannot write even what it was granted by mistake,
+-- unless it says that it wants to.
+ALTER ROLE tekana_api SET default_transaction_read_only = on;
+
+SELECT format('ALTER DATABASE %I OWNER TO tekana_owner', current_database()) \gexec
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database()) \gexec
+SELECT format(
+    'GRANT CONNECT ON DATABASE %I TO tekana_api, tekana_ledger, tekana_operator',
+    current_database()
+) \gexec
+ALTER SCHEMA public OWNER TO tekana_owner;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO tekana_api, tekana_ledger, tekana_operator;
