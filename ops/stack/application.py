@@ -1,8 +1,7 @@
 """The application's own processes as part of a stack."""
 
+import http.client
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -75,11 +74,14 @@ class Api(ApplicationProcess):
     port_names: ClassVar[tuple[str, ...]] = ("http",)
 
     def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port("http"), timeout=5)
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/health/ready", timeout=5) as answer:  # noqa: S310  Our own address.
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            connection.request("GET", "/v1/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
 
 class Worker(ApplicationProcess):

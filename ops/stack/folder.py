@@ -25,6 +25,7 @@ from ops.stack.accounts import reachable_by_all
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEFAULT_RUN_FOLDER = CHECKOUT / ".run"
 OUTSIDE = Path("/var/lib/tekana")
+CLAIM = "owner.json"
 _NEEDED_BYTES = 512 * 1024 * 1024
 
 
@@ -108,11 +109,28 @@ class RunFolder:
             return place.resolve()
 
     def purge(self) -> None:
-        """Remove the folder with its data for good. Nothing of it may be running."""
+        """Remove the folder with its data for good. Nothing of it may be running.
+
+        Folders in it that another process has claimed, such as a test run's, stay. Raises
+        OperatorError if something may not be removed.
+        """
         place = self.path / "data"
-        if place.is_symlink():
-            shutil.rmtree(place.resolve(), ignore_errors=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            if place.is_symlink() and place.exists():
+                shutil.rmtree(place.resolve())
+            for entry in self.path.iterdir() if self.path.exists() else ():
+                if entry.is_dir() and not entry.is_symlink():
+                    if not (entry / CLAIM).exists():
+                        shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+            if self.path.exists() and not any(self.path.iterdir()):
+                self.path.rmdir()
+        except OSError as error:
+            raise OperatorError(
+                f"{error.filename} cannot be removed: {error.strerror}.",
+                "Repeat the command as the user who ran ./tekana up.",
+            ) from error
 
     def digest(self) -> str:
         """Eight characters that tell this folder from another checkout's."""

@@ -16,6 +16,7 @@ from ops.stack.ports import HOST
 from ops.stack.service import Service
 from ops.stack.services import Services
 from ops.stack.signals import undisturbed
+from ops.stack.sweep import sweep
 from ops.stack.together import Report, silent, start_all, stop_all
 
 _PARTITIONS = 8
@@ -71,6 +72,7 @@ class Stack:
         if self.run.path.exists():
             with self.run.locked():
                 stop_all(self.application(), report)
+                sweep(self.run.path)
                 self.services.purge()
 
     def parts(self) -> list[Service]:

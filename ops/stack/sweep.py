@@ -3,21 +3,19 @@
 import json
 from pathlib import Path
 
-from ops.stack.folder import RunFolder
+from ops.stack.folder import CLAIM, RunFolder
 from ops.stack.processes import ManagedProcess, is_alive, own_identity
-
-_CLAIM = "owner.json"
 
 
 def claim(folder: Path) -> None:
     """Make the folder and note that it belongs to this process."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    (folder / _CLAIM).write_text(json.dumps(own_identity()))
+    (folder / CLAIM).write_text(json.dumps(own_identity()))
 
 
 def sweep(parent: Path) -> None:
     """Stop and remove what processes that were killed left below this folder."""
-    for claimed in parent.glob(f"*/{_CLAIM}"):
+    for claimed in parent.glob(f"*/{CLAIM}"):
         try:
             if is_alive(json.loads(claimed.read_text())):
                 continue

@@ -234,9 +234,15 @@ def test_data_of_another_postgres_version_are_refused(second: Services) -> None:
 
 def test_interrupting_up_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = "from pathlib import Path; import sys; from ops.stack.services import Services;"
+    program_text = """if True:
+        import signal, sys
+        from pathlib import Path
+        from ops.stack.services import Services
+        # Where the tests run in the background, Ctrl-C is ignored, and so it would be here.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        Services(Path(sys.argv[1])).up()"""
     with subprocess.Popen(
-        [sys.executable, "-c", f"{command} Services(Path(sys.argv[1])).up()", folder],
+        [sys.executable, "-c", program_text, folder],
         cwd=CHECKOUT,
         stderr=subprocess.DEVNULL,
     ) as starting:
@@ -325,3 +331,12 @@ def test_what_a_killed_test_run_left_is_stopped_and_removed(tmp_path: Path) -> N
 
     assert not left.exists()
     assert not redis.running()
+
+
+def test_a_purge_spares_the_folder_of_a_test_run_that_is_alive(run: RunFolder) -> None:
+    claim(run.path / "test-1")
+    run.remember("anything", x=1)
+
+    run.purge()
+
+    assert [entry.name for entry in run.path.iterdir()] == ["test-1"]
