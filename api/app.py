@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from apiflask import APIFlask
-from flask import Response, request
+from flask import Response
 from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 
 from api import access, accounts, docs, health, instructions, openapi
-from api.answers import request_id, secured
+from api.envelope import enveloped, request_id
 from api.finding import Finding
 from api.intake import Intake
 from api.keys import Keys
@@ -93,8 +93,7 @@ def create_app(settings: Settings, parts: Parts) -> APIFlask:
     openapi.complete(app)
     access.guard(app, Keys(read, settings.api_key_cache_s))
     _handle_errors(app)
-    app.after_request(secured)
-    app.after_request(_logged)
+    app.wsgi_app = enveloped(app.wsgi_app)  # type: ignore[assignment, method-assign]
     return app
 
 
@@ -112,19 +111,3 @@ def _handle_errors(app: APIFlask) -> None:
     def unexpected(_error: Exception) -> Response:
         _LOG.exception("unexpected", extra={"request_id": request_id()})
         return Problem("internal_error").response()
-
-
-def _logged(response: Response) -> Response:
-    """One line a request: errors always, the rest at DEBUG (`docs/decisions/0031`)."""
-    status = response.status_code
-    level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.ERROR
-    if _LOG.isEnabledFor(level):
-        facts = {
-            "request_id": request_id(),
-            "method": request.method,
-            # The rule and not the path: a path may hold anything.
-            "route": request.url_rule.rule if request.url_rule else None,
-            "status": status,
-        }
-        _LOG.log(level, "request", extra=facts)
-    return response

@@ -1,12 +1,12 @@
 """Every error that a caller can meet, as an RFC 9457 problem document."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flask import Response
 
-from api.answers import request_id
+from api.answers import answer, to_json
+from api.envelope import request_id
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -92,13 +92,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The answer to the request."""
-        response = Response(
-            json.dumps(self.document(), separators=(",", ":")),
-            self.kind.status,
-            content_type=MEDIA_TYPE,
-        )
-        response.headers.update(self.headers)
-        return response
+        return answer(to_json(self.document()), self.kind.status, self.headers, MEDIA_TYPE)
 
 
 def problem_of_status(status: int, headers: Mapping[str, str]) -> Problem:
