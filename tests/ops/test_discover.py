@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,27 @@ def test_without_rights_the_exact_line_is_shown(
         "Run: sudo sh -c 'apt-get update && "
         "apt-get install -y --no-install-recommends postgresql rabbitmq-server'"
     )
+
+
+def test_root_without_a_terminal_gets_the_missing_packages_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for apt-get notes its arguments, and whether services were held back."""
+    policy, calls = tmp_path / "policy-rc.d", tmp_path / "calls"
+    program(tmp_path / "bin" / "redis-server", 'echo "Redis server v=7.0.15"')
+    program(tmp_path / "bin" / "apt-get", f'echo "$@" $({policy}; echo $?) >> {calls}')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("ops.stack.install.POLICY", policy)
+
+    install_missing(discover(search(tmp_path)), allowed=None)
+
+    assert calls.read_text().splitlines() == [
+        "-q update 101",
+        "-q install -y --no-install-recommends postgresql rabbitmq-server 101",
+    ]
+    assert not policy.exists()
 
 
 def test_packages_may_not_start_services_while_they_are_installed(tmp_path: Path) -> None:

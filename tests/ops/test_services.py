@@ -11,13 +11,9 @@ import pytest
 import redis as redis_client
 
 from ops.errors import OperatorError
-from ops.stack.discover import Programs, Search, discover
 from ops.stack.folder import CHECKOUT, RunFolder
 from ops.stack.ports import HOST, is_free
-from ops.stack.redis import Redis
 from ops.stack.services import Services
-from ops.stack.sweep import claim, sweep
-from tests.ops.test_discover import program
 from tests.support import wait_until
 
 
@@ -27,14 +23,6 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
     folder.prepare()
     yield folder
     folder.purge()
-
-
-@pytest.fixture
-def redis(run: RunFolder) -> Iterator[Redis]:
-    """A Redis of its own: the quickest service, for what holds for all of them."""
-    service = Redis(run, discover(Search())["redis"].programs)
-    yield service
-    service.kill()
 
 
 @pytest.fixture(scope="module")
@@ -255,88 +243,3 @@ def test_interrupting_up_leaves_nothing(tmp_path: Path) -> None:
     assert list((folder / "processes").iterdir()) == []
     Services(folder).purge()
     assert not data.exists()
-
-
-def test_a_port_that_was_taken_meanwhile_is_replaced(redis: Redis) -> None:
-    redis.start()
-    before = redis.port("redis")
-    redis.stop()
-    with socket.create_server((HOST, before)):
-        redis.settle_ports()
-        redis.start()
-
-    assert redis.port("redis") != before
-    assert redis_client.Redis.from_url(redis.url).ping()
-
-
-def test_a_port_taken_at_the_last_moment_is_one_clear_line(redis: Redis) -> None:
-    redis.settle_ports()
-    with (
-        socket.create_server((HOST, redis.port("redis"))),
-        pytest.raises(OperatorError, match=f"port {redis.port('redis')} on {HOST} is taken") as it,
-    ):
-        redis.start()
-
-    assert "Run the command again" in it.value.remedy
-    assert not redis.running()
-
-
-def test_a_service_that_fails_to_start_shows_the_last_lines_of_its_log(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    broken = program(tmp_path / "redis-server", 'echo "FATAL: moon is in the wrong phase"; exit 3')
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # So that the service's own account can run it.
-    redis = Redis(run, Programs((7,), {"redis-server": broken}))
-
-    with pytest.raises(OperatorError, match="ended while it was starting") as failure:
-        redis.start()
-
-    assert "moon is in the wrong phase" in failure.value.detail
-    assert str(redis.log_path) in failure.value.remedy
-    assert list((run.path / "processes").iterdir()) == []
-
-
-def test_a_copied_run_folder_is_refused(run: RunFolder, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    subprocess.run(["cp", "-a", run.path, copy], check=True)
-
-    with pytest.raises(OperatorError, match="is a copy of another checkout's"):
-        RunFolder(copy).prepare()
-
-
-def test_a_full_disk_is_told_before_anything_is_started(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = (10**12, 10**12 - 10**6, 10**6)
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("U", (), {"free": usage[2]}))
-
-    with pytest.raises(OperatorError, match="Only 0 MB are free"):
-        run.prepare()
-
-
-def test_what_a_killed_test_run_left_is_stopped_and_removed(tmp_path: Path) -> None:
-    left = tmp_path / "test-1"
-    claim(left)
-    redis = Redis(RunFolder(left), discover(Search())["redis"].programs)
-    redis.start()
-    pid = redis.pid
-
-    sweep(tmp_path)
-    assert redis.pid == pid  # Its owner, this process, is alive.
-
-    owner = left / "owner.json"
-    owner.write_text(owner.read_text().replace(str(os.getpid()), "1"))
-    sweep(tmp_path)
-
-    assert not left.exists()
-    assert not redis.running()
-
-
-def test_a_purge_spares_the_folder_of_a_test_run_that_is_alive(run: RunFolder) -> None:
-    claim(run.path / "test-1")
-    run.remember("anything", x=1)
-
-    run.purge()
-
-    assert [entry.name for entry in run.path.iterdir()] == ["test-1"]
