@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "stack": ("up", "down", "status", "doctor", "env"),
     "quality": ("test", "check"),
     "processes": ("migrate", "api", "worker", "flower"),
+    "demo": ("demo",),
     "verify": ("verify",),
     "clients": ("client",),
     "partitions": ("partition",),

@@ -1,0 +1,152 @@
+"""The demo as a whole: in a checkout of its own, and against an application that is up."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.commands.demo import run_demo
+from ops.demo import run as demo_run
+from ops.demo.replay import Replay, replay
+from ops.demo.rows import EXCERPT, read_rows
+from ops.stack.folder import CHECKOUT
+from ops.stack.services import Services
+from ops.stack.stack import Stack
+from tests.support import wait_until
+
+pytestmark = pytest.mark.timeout(400)
+
+_FOLDERS = ("api", "config", "domain", "migrations", "ops", "producers", "storage", "workers")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the checkout, with a run folder of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in _FOLDERS:
+        shutil.copytree(CHECKOUT / name, folder / name)
+    yield folder
+    subprocess.run([*_tekana(folder), "down", "--purge"], env=_environment(folder), check=True)
+
+
+def _tekana(checkout: Path) -> list[str]:
+    return [sys.executable, "-P", "-m", "ops"]
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TEKANA_")}
+    return {**kept, "PYTHONPATH": str(checkout)}
+
+
+def _demo(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*_tekana(checkout), "demo", *arguments],
+        env=_environment(checkout),
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _nothing_runs(checkout: Path) -> bool:
+    """Whether no process of the checkout's stack is left."""
+    return not any(part.running() for part in Stack(checkout / ".run", environment={}).parts())
+
+
+def test_the_demo_starts_what_it_needs_agrees_with_the_file_and_leaves_nothing(
+    checkout: Path,
+) -> None:
+    done = _demo(checkout, "--rows", "200", "--json")
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["agrees"] is True
+    assert figures["books_sound"] is True
+    assert figures["accepted"] == figures["rows"] == 200
+    assert figures["succeeded"] + sum(figures["rejected"].values()) == 200
+    assert set(figures["rejected"]) == {"insufficient_funds"}
+    assert figures["rows_per_s"] > 0
+    assert figures["single_latency"]["p99_ms"] >= figures["single_latency"]["p50_ms"] > 0
+    assert _nothing_runs(checkout)
+
+
+def test_keep_leaves_the_stack_up_and_a_second_run_works_on_it(checkout: Path) -> None:
+    first = _demo(checkout, "--rows", "50", "--keep")
+    second = _demo(checkout, "--rows", "50")
+
+    try:
+        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+        assert "/docs" in first.stdout
+        assert "Flower" in first.stdout
+        assert not _nothing_runs(checkout)
+    finally:
+        subprocess.run([*_tekana(checkout), "down"], env=_environment(checkout), check=True)
+
+
+def test_a_bad_file_is_told_before_anything_is_started(checkout: Path) -> None:
+    done = _demo(checkout, "--file", "none.csv")
+
+    assert done.returncode == 1
+    assert "none.csv cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert _nothing_runs(checkout)
+
+
+def test_ctrl_c_leaves_nothing_behind(checkout: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with told.open("w") as output:
+        running = subprocess.Popen(
+            [*_tekana(checkout), "demo"],
+            env=_environment(checkout),
+            cwd=checkout,
+            stdout=output,
+            stderr=output,
+        )
+    wait_until(lambda: "Opening customers" in told.read_text(), timeout_s=120)
+
+    running.send_signal(signal.SIGINT)
+
+    assert running.wait(timeout=120) == 130
+    assert "Traceback" not in told.read_text()
+    assert _nothing_runs(checkout)
+
+
+@pytest.fixture(scope="module")
+def stack(services: Services) -> Iterator[Stack]:
+    """The application on the services of this test run."""
+    made = Stack(services.run.path, environment={})
+    made.up()
+    yield made
+    for process in made.application():
+        process.stop()
+
+
+def test_a_ledger_that_ends_elsewhere_than_the_file_is_told(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = read_rows(EXCERPT, 20)
+
+    def one_cent_more_and_one_row_less(followed: list[object]) -> Replay:
+        expected = replay(rows)
+        expected.balances[rows[0].origin] += 1
+        expected.outcomes[rows[1].number] = "insufficient_funds"
+        return expected
+
+    monkeypatch.setattr(demo_run, "replay", one_cent_more_and_one_row_less)
+
+    figures = run_demo(stack, rows, "excerpt")
+
+    assert not figures.agrees
+    assert figures.books_sound
+    assert [line.partition(":")[0].split(" ")[0] for line in figures.disagreements] == [
+        "row",
+        "wallet",
+    ]
+    assert f"of {rows[0].origin}" in figures.disagreements[1]
