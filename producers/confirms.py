@@ -7,12 +7,8 @@ from typing import Final
 
 from producers.messages import Outgoing, Reason, Unconfirmed
 
-
-class _Pending:
-    """Stands for an outcome that is not known yet."""
-
-
-_PENDING: Final = _Pending()
+_PENDING: Final = Unconfirmed("timeout")
+"""Stands for an outcome that is not known yet."""
 
 
 class Handover:
@@ -29,7 +25,7 @@ class Handover:
         self.frames = frames
         self.taken = False
         self.abandoned = False
-        self._outcomes: list[Unconfirmed | _Pending | None] = [_PENDING] * len(messages)
+        self._outcomes: list[Unconfirmed | None] = [_PENDING] * len(messages)
         self._left = len(messages)
         self._done = threading.Lock()
         self._done.acquire()
@@ -55,12 +51,13 @@ class Handover:
 
     def wait(self, timeout_s: float) -> list[Unconfirmed | None]:
         """What became of each message, in order, within the time. By the caller."""
-        missed: Reason = "timeout"
-        if not self._done.acquire(timeout=timeout_s):
-            self.abandoned = True
-            missed = "timeout" if self.taken else "unavailable"
+        if self._done.acquire(timeout=timeout_s):
+            return self._outcomes
+        self.abandoned = True
+        missed: Reason = "timeout" if self.taken else "unavailable"
+        # A copy, since the thread may go on to settle what was sent.
         return [
-            Unconfirmed(missed) if isinstance(outcome, _Pending) else outcome
+            Unconfirmed(missed) if outcome is _PENDING else outcome
             for outcome in tuple(self._outcomes)
         ]
 

@@ -54,7 +54,7 @@ class Courier:
         self._away = False
         self._idle = False
         self._closing = False
-        self._reported = ""
+        self._trouble = ""
         self._waker, self._alarm = socket.socketpair()
         self._waker.setblocking(False)
         self._alarm.setblocking(False)
@@ -123,15 +123,18 @@ class Courier:
         """Use one connection as long as it lasts. Whether it confirmed a message."""
         link = None
         try:
-            link = Link(self._broker_url, self._name, self._declare)
-            self._link, self._away, self._reported = link, False, ""
+            link = Link(self._broker_url, self._name, self._declare, self._waker)
+            self._link, self._away = link, False
+            self._is_well()
             self._serve(link)
             link.close()
         except _EXPECTED as error:
-            self._report(error)
-        except Exception:
+            if self._is_news(error):
+                logger.warning("publisher %s: no connection (%s)", self._name, self._trouble)
+        except Exception as error:
             # Whatever this is, a thread that died of it would leave every caller waiting.
-            logger.exception("publisher %s: unexpected error, connecting again", self._name)
+            if self._is_news(error):
+                logger.exception("publisher %s: unexpected error, connecting again", self._name)
         finally:
             self._down_since_s = monotonic()
             self._away = link is None
@@ -149,7 +152,7 @@ class Courier:
             # In this order, and the other way round in `hand_over`: either this thread sees
             # the handover, or the caller sees that it must wake it.
             self._idle = True
-            link.wait(self._waker, 0 if self._may_send(link) else tick_s)
+            link.wait(0 if self._may_send(link) else tick_s)
             self._idle = False
             if link.blocked:
                 self._refuse_waiting("blocked")
@@ -185,9 +188,12 @@ class Courier:
             if alarm.poll(left_s * 1000):
                 self._waker.recv(4096)
 
-    def _report(self, error: Exception) -> None:
-        """Log a trouble once, not at each attempt."""
-        text = f"{type(error).__name__}: {error}"
-        if text != self._reported:
-            self._reported = text
-            logger.warning("publisher %s: no connection to the broker (%s)", self._name, text)
+    def _is_news(self, error: Exception) -> bool:
+        """Whether to log it: one trouble is told once, not at each attempt to connect."""
+        before, self._trouble = self._trouble, f"{type(error).__name__}: {error}"
+        return self._trouble != before
+
+    def _is_well(self) -> None:
+        if self._trouble:
+            logger.info("publisher %s: connected to the broker again", self._name)
+        self._trouble = ""

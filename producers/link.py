@@ -31,8 +31,11 @@ class Link:
     others may read.
     """
 
-    def __init__(self, broker_url: str, name: str, declare: Declare) -> None:
-        """Connect. Raises: OSError, amqp.AMQPError, or what `declare` raises."""
+    def __init__(self, broker_url: str, name: str, declare: Declare, waker: socket.socket) -> None:
+        """Connect. What comes in on `waker` ends a `wait`.
+
+        Raises: OSError, amqp.AMQPError, or what `declare` raises.
+        """
         self.confirms = Confirms()
         self.blocked = False
         self._serving = False
@@ -56,7 +59,11 @@ class Link:
         self._socket: socket.socket = self._connection.sock
         self._socket.setblocking(False)
         self._serving = True
+        self._waker = waker
         self._poll = select.poll()
+        self._poll.register(waker, select.POLLIN)
+        self._poll.register(self._socket, select.POLLIN)
+        self._wants_to_write = False
         # When something was last heard of the messages on their way; see `check`.
         self._settled_before = 0
         self._silent_since_s: float | None = None
@@ -83,15 +90,18 @@ class Link:
             del self._outgoing[:written]
             self._connection.bytes_sent += 1  # For the heartbeats: we were heard.
 
-    def wait(self, waker: socket.socket, timeout_s: float) -> None:
-        """Wait until the broker says something, there is room to write, or somebody wakes us."""
-        wanted = select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN
-        self._poll.register(self._socket, wanted)
-        self._poll.register(waker, select.POLLIN)
-        ready = self._poll.poll(timeout_s * 1000)
-        for descriptor, _ in ready:
-            if descriptor == waker.fileno():
-                waker.recv(_READ_BYTES)
+    def wait(self, timeout_s: float) -> None:
+        """Wait until we are woken, the broker says something, or there is room to write.
+
+        Raises: as `receive`.
+        """
+        if self._wants_to_write != bool(self._outgoing):
+            self._wants_to_write = bool(self._outgoing)
+            wanted = select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN
+            self._poll.modify(self._socket, wanted)
+        for descriptor, _ in self._poll.poll(timeout_s * 1000):
+            if descriptor == self._waker.fileno():
+                self._waker.recv(_READ_BYTES)
             else:
                 self.receive()
 

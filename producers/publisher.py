@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from producers.confirms import Handover
 from producers.connection import Declare
 from producers.courier import Courier
-from producers.messages import Outgoing, Unconfirmed
+from producers.messages import Outgoing, Reason, Unconfirmed
 from producers.wire import encode
 
 
@@ -33,6 +33,7 @@ class Publisher:
         self._declare = declare
         self._starting = threading.Lock()
         self._courier: Courier | None = None
+        self._closed = False
         _publishers.add(self)
 
     def publish(
@@ -51,15 +52,18 @@ class Publisher:
             return []
         handover = Handover(messages, [encode(message) for message in messages])
         courier = self._courier or self.start()
-        refusal = courier.hand_over(handover)
+        refusal: Reason | None = courier.hand_over(handover) if courier else "unavailable"
         if refusal is not None:
             return [Unconfirmed(refusal) for _ in messages]
         return handover.wait(self._confirm_timeout_s if timeout_s is None else timeout_s)
 
-    def start(self) -> Courier:
-        """Begin to connect, in the background. Changes nothing if it has begun."""
+    def start(self) -> Courier | None:
+        """Begin to connect, in the background; changes nothing if it has begun.
+
+        Answers the courier, None if the publisher was closed before it had one.
+        """
         with self._starting:
-            if self._courier is None:
+            if self._courier is None and not self._closed:
                 self._courier = Courier(
                     self._broker_url, self._name, self._confirm_timeout_s, self._declare
                 )
@@ -67,11 +71,15 @@ class Publisher:
 
     def ready(self) -> bool:
         """Whether a publish has a chance now: connected, and not blocked by the broker."""
-        return self.start().ready()
+        courier = self._courier or self.start()
+        return courier is not None and courier.ready()
 
     def close(self) -> None:
         """Refuse new messages, wait for those on their way, and disconnect. Final."""
-        self.start().close()
+        with self._starting:
+            self._closed = True
+        if self._courier is not None:
+            self._courier.close()
 
     def _after_fork(self) -> None:
         """In the child: no thread came along, and the sockets are the parent's."""

@@ -120,11 +120,16 @@ def test_more_than_may_be_on_their_way_at_once_arrive_nevertheless(
     assert sorted(place.held()) == sorted(each.message_id for burst in bursts for each in burst)
 
 
-def test_nothing_to_publish_needs_no_broker() -> None:
-    idle = Publisher(
-        "amqp://127.0.0.1:1", name="idle", confirm_timeout_s=1.0, declare=lambda channel: None
-    )
-    assert idle.publish([]) == []
+def test_a_publisher_that_was_never_needed_starts_no_thread(place: Place) -> None:
+    threads = set(threading.enumerate())
+    publisher = place.publisher()
+
+    assert publisher.publish([]) == []
+    publisher.close()
+
+    assert set(threading.enumerate()) == threads
+    assert reasons(publisher.publish([place.message("a")])) == ["unavailable"]
+    assert not publisher.ready()
 
 
 def test_it_is_ready_once_it_is_connected(publisher: Publisher) -> None:
