@@ -237,9 +237,10 @@ def test_interrupting_up_leaves_nothing(tmp_path: Path) -> None:
         wait_until((folder / "processes" / "rabbitmq.json").exists)
         starting.send_signal(signal.SIGINT)
     data = RunFolder(folder).data()
-
-    assert starting.returncode != 0
-    assert running_below(data) == []
-    assert list((folder / "processes").iterdir()) == []
-    Services(folder).purge()
+    try:
+        assert starting.returncode != 0
+        assert running_below(data) == []
+        assert list((folder / "processes").iterdir()) == []
+    finally:
+        Services(folder).purge()
     assert not data.exists()
