@@ -8,21 +8,22 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM tekana_api, tekana_ledger, tekana
 GRANT SELECT ON
     api_keys, clients, customers, grants, instructions, openings, parked, wallets
     TO tekana_api;
+-- It refuses to start with another partition count than the database's.
+GRANT SELECT (id) ON partitions TO tekana_api;
 
 -- A worker decides: it adds instructions, and moves balances and its partition's position.
 GRANT SELECT ON
-    clients, customers, grants, instructions, parked, partitions, settlement_floors, wallets
+    customers, grants, instructions, partitions, settlement_floors, wallets
     TO tekana_ledger;
+-- To park a message once, it must be able to see whether the same bytes wait already.
+GRANT SELECT (partition, body, resolution, id) ON parked TO tekana_ledger;
 GRANT INSERT ON customers, instructions, openings, parked, wallets TO tekana_ledger;
 GRANT UPDATE (balance, seq) ON wallets TO tekana_ledger;
 GRANT UPDATE (position) ON partitions TO tekana_ledger;
 
--- An operator reads everything but the keys' digests and what people said to open accounts,
--- provisions clients, pauses partitions and resolves what is parked.
-GRANT SELECT ON
-    clients, customers, grants, instructions, operator_actions, parked, partitions,
-    settlement_floors, wallets, alembic_version
-    TO tekana_operator;
+-- An operator may do what a worker may (roles.sql), provisions clients, pauses partitions and
+-- resolves what is parked. Keys are seen without their digests.
+GRANT SELECT ON clients, operator_actions, parked TO tekana_operator;
 GRANT SELECT (id, client_id, hint, scopes, created_at, expires_at, revoked_at) ON api_keys
     TO tekana_operator;
 GRANT INSERT ON api_keys, clients, grants, operator_actions, settlement_floors

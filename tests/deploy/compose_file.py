@@ -1,0 +1,60 @@
+"""docker-compose.yml as the real `docker compose` understands it."""
+
+import functools
+import json
+import os
+import subprocess
+from typing import Any, Final
+
+from ops.stack.folder import CHECKOUT
+from tests.deploy import tools
+
+EXAMPLE: Final = CHECKOUT / ".env.example"
+
+OURS: Final = ("api-1", "api-2", "ledger-low", "ledger-high", "ledger-standby", "flower")
+"""The services that run our image for as long as the system is up."""
+
+ENDING: Final = ("migrate", "grants", "operator")
+"""The services that do something once and end."""
+
+
+def wanted() -> list[str]:
+    """The variables that .env.example asks for, all of them empty there."""
+    lines = [line for line in EXAMPLE.read_text().splitlines() if line and line[0] != "#"]
+    assert all(line.endswith("=") for line in lines), "an example must not hold a value"
+    return [line.removesuffix("=") for line in lines]
+
+
+def config(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `docker compose config` says of the file, given these variables and no others."""
+    kept = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+    command = [*tools.compose(), "--env-file", os.devnull, "--profile", "operator", "config"]
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=CHECKOUT,
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def resolved(variables: dict[str, str]) -> dict[str, Any]:
+    """The whole file with its variables filled in."""
+    done = config(variables, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@functools.cache
+def filled_in() -> dict[str, Any]:
+    """The file with each variable holding its own name, but for the port."""
+    return resolved({name: name.lower() for name in wanted()} | {"PUBLIC_PORT": "443"})
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """The services by name."""
+    found: dict[str, dict[str, Any]] = filled_in()["services"]
+    return found
