@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "processes": ("migrate", "api", "worker", "flower"),
     "demo": ("demo",),
     "verify": ("verify",),
+    "bench": ("bench",),
     "clients": ("client",),
     "partitions": ("partition",),
     "parked": ("parked",),

@@ -1,0 +1,48 @@
+"""The groups of figures in the order in which they are measured, and when each has to end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.bench import Bench
+from bench.figures import aged, drain, intake, lone, memory, steady, store
+from bench.results import Figure
+from bench.sizes import Sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures that are measured together.
+
+    `measure` is told when its last round should have ended, in seconds since the start.
+    """
+
+    names: tuple[str, ...]
+    measure: Callable[[Bench, float], list[Figure]]
+    end_share: float
+    """The part of the run's time that may be gone when this group's last round ends."""
+
+
+_GROUPS: Final = (
+    Group(store.NAMES, store.measure, 0.35),
+    Group(drain.NAMES, drain.measure, 0.60),
+    Group(memory.NAMES, memory.measure, 0.66),
+    Group(intake.NAMES, intake.measure, 0.80),
+    Group(lone.NAMES, lone.measure, 0.83),
+    Group(steady.NAMES, steady.measure, 0.92),
+)
+
+_GROUPS_WITH_AGED: Final = (
+    Group(store.NAMES, store.measure, 0.18),
+    Group(drain.NAMES, drain.measure, 0.36),
+    Group(memory.NAMES, memory.measure, 0.42),
+    Group(intake.NAMES, intake.measure, 0.54),
+    Group(lone.NAMES, lone.measure, 0.56),
+    Group(steady.NAMES, steady.measure, 0.64),
+    Group(aged.NAMES, aged.measure, 0.88),
+)
+
+
+def groups(sizes: Sizes) -> tuple[Group, ...]:
+    """The groups of a run of this size."""
+    return _GROUPS_WITH_AGED if sizes.aged_transfers else _GROUPS

@@ -1,0 +1,77 @@
+"""How much is measured: for the record, for a quick look, or only to see that it runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of things and lengths of samples; times in seconds."""
+
+    name: str
+    limit_s: float
+    """The whole run ends within this time, whatever the machine: later rounds are left out."""
+    rounds: int
+    wallets: int
+    pgbench_scale: int
+    store_transfers: int
+    pgbench_s: float
+    drain_messages: int
+    plain_messages: int
+    memory_steps: tuple[int, int]
+    intake_s: float
+    lone_posts: int
+    open_loop_s: float
+    aged_transfers: int
+    """0: the store is not measured with so many transfers in it."""
+
+
+FULL = Sizes(
+    name="full",
+    limit_s=1200,
+    rounds=5,
+    wallets=1_000_000,
+    pgbench_scale=20,
+    store_transfers=80_000,
+    pgbench_s=6,
+    drain_messages=40_000,
+    plain_messages=2_000,
+    memory_steps=(50_000, 200_000),
+    intake_s=6,
+    lone_posts=200,
+    open_loop_s=60,
+    aged_transfers=10_000_000,
+)
+
+QUICK = Sizes(
+    name="quick",
+    limit_s=180,
+    rounds=3,
+    wallets=1_000_000,
+    pgbench_scale=20,
+    store_transfers=30_000,
+    pgbench_s=3,
+    drain_messages=12_000,
+    plain_messages=500,
+    memory_steps=(5_000, 20_000),
+    intake_s=2,
+    lone_posts=100,
+    open_loop_s=10,
+    aged_transfers=0,
+)
+
+SMOKE = Sizes(
+    name="smoke",
+    limit_s=120,
+    rounds=1,
+    wallets=2_000,
+    pgbench_scale=1,
+    store_transfers=2_000,
+    pgbench_s=1,
+    drain_messages=600,
+    plain_messages=30,
+    memory_steps=(300, 600),
+    intake_s=0.5,
+    lone_posts=5,
+    open_loop_s=1,
+    aged_transfers=4_000,
+)

@@ -1,0 +1,3 @@
+-- GET, and the sum at the end.
+
+dofile(os.getenv("BENCH_WRK") .. "/count.lua")
