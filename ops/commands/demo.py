@@ -101,8 +101,9 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
         api = context.enter_context(closing(Api(stack.client_variables()["TEKANA_API_URL"], key)))
         steps = Steps()
         figures = Run(run_id, api, steps).follow(rows, file_name)
-        with steps.step("Verifying the books", 1):
+        with steps.step("Verifying the books", 1) as advance:
             verdict = verify.verify(engine)
+            advance()
         figures.books_sound = verdict.sound
         figures.disagreements += [f"{each.subject}: {each.fault}" for each in verdict.findings]
         return figures

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,3 +152,28 @@ def test_a_ledger_that_ends_elsewhere_than_the_file_is_told(
         "wallet",
     ]
     assert f"of {rows[0].origin}" in figures.disagreements[1]
+
+
+def test_the_tour_of_the_readme_works_and_a_second_time_moves_nothing(stack: Stack) -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    (tour,) = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
+    environment = {**os.environ, **stack.variables(), **stack.client_variables()}
+    lines = [line for line in tour.splitlines() if not line.startswith(("./tekana", "eval"))]
+
+    def take() -> list[dict[str, Any]]:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    first, second = take(), take()
+
+    assert [each.get("status") for each in first[:7]] == ["succeeded"] * 6 + ["rejected"]
+    assert first[6]["rejection"]["code"] == "insufficient_funds"
+    assert first[7]["balance"] == 75000
+    assert [entry["reference"] for entry in first[8]["data"]] == ["rent"]
+    assert second == first
