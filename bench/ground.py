@@ -81,17 +81,29 @@ class Ground:
     synchronous, quorum queues.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, services: Services | None = None) -> None:
+        """`services` are taken if they run already; whoever started them ends them."""
         self.folder = folder
         # No environment: never the services that somebody works with.
-        self.services = Services(folder)
+        self.services = services or Services(folder)
         self.api_key = ""
         self.client_id = 0
 
+    def claim(self) -> None:
+        """Take the folder, and end what a bench that was killed has left in it.
+
+        Raises: OperatorError if another bench is running there.
+        """
+        sweep(self.folder.parent)
+        if (self.folder / "owner.json").exists():
+            raise OperatorError(
+                f"Another bench is running in {self.folder}.",
+                "Wait for it: two at once would measure each other.",
+            )
+        claim(self.folder)
+
     def up(self, report: Report = silent) -> None:
         """Start the services, make the schema and the queues, and a client with a key."""
-        sweep(self.folder.parent)
-        claim(self.folder)
         self.services.up(report)
         settings = self.settings()
         self.client_id, self.api_key = self.make_books(BOOKS)
@@ -163,7 +175,8 @@ class Ground:
                     raise OperatorError(f"{expected - count:,} instructions were never decided.")
                 time.sleep(_POLL_S)
             # What a worker was given and has not acknowledged is in no count of the broker's.
-            while count < (count := instructions_count(engine)):
+            while count != (now := instructions_count(engine)):
+                count = now
                 time.sleep(_POLL_S)
         return count
 

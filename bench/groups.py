@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.bench import Bench
-from bench.figures import aged, drain, intake, lone, memory, steady, store
+from bench.figures import aged, drain, intake, memory, store, whole
 from bench.results import Figure
 from bench.sizes import Sizes
 
@@ -28,8 +28,7 @@ _GROUPS: Final = (
     Group(drain.NAMES, drain.measure, 0.60),
     Group(memory.NAMES, memory.measure, 0.66),
     Group(intake.NAMES, intake.measure, 0.80),
-    Group(lone.NAMES, lone.measure, 0.83),
-    Group(steady.NAMES, steady.measure, 0.92),
+    Group(whole.NAMES, whole.measure, 0.83),
 )
 
 _GROUPS_WITH_AGED: Final = (
@@ -37,8 +36,7 @@ _GROUPS_WITH_AGED: Final = (
     Group(drain.NAMES, drain.measure, 0.36),
     Group(memory.NAMES, memory.measure, 0.42),
     Group(intake.NAMES, intake.measure, 0.54),
-    Group(lone.NAMES, lone.measure, 0.56),
-    Group(steady.NAMES, steady.measure, 0.64),
+    Group(whole.NAMES, whole.measure, 0.56),
     Group(aged.NAMES, aged.measure, 0.88),
 )
 

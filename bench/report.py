@@ -71,21 +71,25 @@ def markdown(run: dict[str, Any]) -> str:
 def _row(figure: Figure) -> tuple[str, ...]:
     peer = ""
     if figure.peer_value is not None:
-        peer = f"{figure.peer}: {_number(figure.peer_value)}"
-    bound = f"{figure.target.bound:g}{' ×' if figure.target.of == 'ratio' else ''}"
-    if figure.target.of == "value":
-        bound = f"{bound} {figure.unit}"
+        peer = f"{figure.peer}: {number_text(figure.peer_value)}"
     return (
         figure.name,
-        f"{_number(figure.value)} {figure.unit}",
+        f"{number_text(figure.value)} {figure.unit}",
         peer,
-        "" if figure.ratio is None else f"{_number(figure.ratio)} ×",
-        f"{'≥' if figure.target.sense == 'at least' else '≤'} {bound}",
+        "" if figure.ratio is None else f"{number_text(figure.ratio)} ×",
+        target_text(figure),
         "met" if figure.met else "missed",
     )
 
 
-def _number(value: float) -> str:
+def target_text(figure: Figure) -> str:
+    """What the figure should reach, such as `≥ 2.8 ×` or `≤ 150 MB`."""
+    target = figure.target
+    unit = "×" if target.of == "ratio" else figure.unit
+    return f"{'≥' if target.sense == 'at least' else '≤'} {target.bound:g} {unit}"
+
+
+def number_text(value: float) -> str:
     """Three digits that say something, or all before the point."""
     if value >= 100 or value == 0:
         return f"{value:,.0f}"

@@ -67,6 +67,7 @@ def run(sizes: Sizes, folder: Path) -> Run:
     with Steps(clock) as steps:
         for warning in machine.warnings(found.about):
             steps.say(warning)
+        ground.claim()
         try:
             with steps.step("private Postgres, RabbitMQ and Redis"):
                 ground.up(steps.report)

@@ -9,10 +9,10 @@ import random
 from bisect import bisect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 from domain.identity import partition_of
-from domain.instructions import Instruction, TransferData, instruct
+from domain.instructions import Transfer, TransferData, instruct
 
 CURRENCY: Final = "KES"
 _KEY_PREFIX_LENGTH: Final = 9
@@ -74,20 +74,21 @@ class Transfers:
         """A key of 20 characters that was not given before."""
         return next(self._keys)
 
-    def one(self, source: Draw, destination: Draw) -> Instruction:
+    def one(self, source: Draw, destination: Draw) -> Transfer:
         """One transfer, as a worker has it after decoding."""
         data = TransferData.model_validate(self.data(source, destination))
-        return instruct(self.client_id, self.key(), data, "transfer", datetime.now(UTC))
+        made = instruct(self.client_id, self.key(), data, "transfer", datetime.now(UTC))
+        return cast(Transfer, made)
 
-    def many(self, count: int, source: Draw, destination: Draw) -> list[Instruction]:
+    def many(self, count: int, source: Draw, destination: Draw) -> list[Transfer]:
         """So many transfers of any partition."""
         return [self.one(source, destination) for _ in range(count)]
 
     def batches(
         self, size: int, source: Draw, destination: Draw
-    ) -> Iterator[tuple[int, list[Instruction]]]:
+    ) -> Iterator[tuple[int, list[Transfer]]]:
         """Endless full batches, each of one partition, with its number."""
-        waiting: list[list[Instruction]] = [[] for _ in range(self.partitions)]
+        waiting: list[list[Transfer]] = [[] for _ in range(self.partitions)]
         while True:
             transfer = self.one(source, destination)
             partition = partition_of(transfer.partition_key, self.partitions)

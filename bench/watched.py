@@ -22,6 +22,10 @@ class Watched:
         """Forget everything."""
         self._client.flushdb()
 
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._client.dbsize())
+
     def per_s(self, expected: int) -> float:
         """How many a second come, from the first that is seen to the last of those expected.
 
@@ -45,7 +49,7 @@ class Watched:
         """The count once it has grown beyond what is known."""
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
-            count = int(self._client.dbsize())
+            count = self.count()
             if count > known:
                 return count
             time.sleep(_POLL_S)

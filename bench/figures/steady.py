@@ -15,7 +15,7 @@ from domain.identity import instruction_id
 from ops.errors import OperatorError
 from ops.stack.ports import HOST
 
-P99: Final = "open loop at half of the intake, POST to outcome, p99"
+P99: Final = "open loop, POST to outcome, p99"
 REFUSED: Final = "open loop, refused"
 NAMES: Final = (P99, REFUSED)
 
@@ -24,7 +24,7 @@ _WARM_UP_S: Final = 2.0
 _PATIENCE_S: Final = 30.0
 
 
-def measure(bench: Bench, end_s: float) -> list[Figure]:  # noqa: ARG001  It has no rounds.
+def measure(bench: Bench, port: int) -> list[Figure]:
     """POSTs on a fixed schedule, each timed from when it was due until workers tell of it.
 
     Raises: OperatorError if something that was accepted gets no outcome, or if this run has
@@ -33,22 +33,18 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:  # noqa: ARG001  It has
     intake = bench.known(SINGLE)
     if intake is None:
         raise OperatorError("There is no figure of the intake to take half of.")
-    per_s = intake.value / 2
-    ground, seconds = bench.ground, bench.sizes.open_loop_s
-    api = ground.api()
-    with ground.running(api, ground.flower(), *ground.workers()):
-        port = api.port("http")
-        send(HOST, port, _posts(bench, int(_WARM_UP_S * per_s)), per_s, _CONNECTIONS)
-        posts = _posts(bench, int(seconds * per_s))
-        with (
-            Announced(ground.services.redis_url) as announced,
-            bench.steps.step(f"open loop, {per_s:,.0f} a second for {seconds:.0f} s"),
-        ):
-            # A pause of the collector here would be counted as the server's.
-            gc.freeze()
-            sent = send(HOST, port, posts, per_s, _CONNECTIONS)
-            gc.unfreeze()
-            delays_ms = _delays_ms(sent, announced)
+    per_s, seconds = intake.value / 2, bench.sizes.open_loop_s
+    send(HOST, port, _posts(bench, int(_WARM_UP_S * per_s)), per_s, _CONNECTIONS)
+    posts = _posts(bench, int(seconds * per_s))
+    with (
+        Announced(bench.ground.services.redis_url) as announced,
+        bench.steps.step(f"open loop, {per_s:,.0f} a second for {seconds:.0f} s"),
+    ):
+        # A pause of the collector here would be counted as the server's.
+        gc.freeze()
+        sent = send(HOST, port, posts, per_s, _CONNECTIONS)
+        gc.unfreeze()
+        delays_ms = _delays_ms(sent, announced)
     p50, p999 = (percentile(delays_ms, percent) for percent in (50, 99.9))
     return [
         Figure(
@@ -56,7 +52,7 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:  # noqa: ARG001  It has
             "ms",
             [percentile(delays_ms, 99)],
             Target("value", "at most", 250),
-            note=f"{per_s:,.0f} a second for {seconds:.0f} s; p50 {p50:.0f} ms, "
+            note=f"half of the intake, {per_s:,.0f}/s, for {seconds:.0f} s; p50 {p50:.0f} ms, "
             f"p99.9 {p999:.0f} ms; from when each was due, Flower on",
         ),
         Figure(REFUSED, "requests", [sent.refused], Target("value", "at most", 0)),

@@ -16,7 +16,7 @@ from bench.ground import BOOKS, PARTITIONS
 from bench.pgbench import Pgbench
 from bench.results import Figure, Target
 from bench.transfers import Draw, always, uniform, zipf
-from domain.instructions import Instruction
+from domain.instructions import Transfer
 from storage.engine import ledger_engine
 from storage.ledger import Ledger
 
@@ -30,7 +30,7 @@ NAMES: Final = (UNIFORM, ZIPF, HOT, BYTES)
 _PGBENCH: Final = "pgbench -N, 32 clients"
 _WARM_UP_BATCHES: Final = 4
 
-Batch = tuple[int, list[Instruction]]
+Batch = tuple[int, list[Transfer]]
 """A partition's number, and its instructions."""
 
 Batches = Iterator[Batch]

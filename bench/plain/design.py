@@ -52,6 +52,10 @@ class PlainDesign:
         with self._ground.running(self.worker()):
             return self._watched.per_s(len(orders))
 
+    def results(self) -> int:
+        """How many results there are."""
+        return self._watched.count()
+
     def worker(self) -> BenchProcess:
         """Its worker, with as many processes as are best for it."""
         return BenchProcess("plain", self._ground, ["bench.plain"], self._variables)
