@@ -11,7 +11,9 @@ from typing import Any, Final
 import kombu.compression
 from amqp import serialization
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging
+from kombu.connection import Connection
 
 from config.logs import configure_logging
 from config.settings import Settings
@@ -25,10 +27,28 @@ LONGEST_BATCH_IN_STATEMENT_TIMEOUTS: Final = 4
 _BASIC: Final = 60
 
 
+RECONNECT_MOST_S: Final = 2.0
+"""Celery would wait up to 30 s between attempts, while instructions pile up."""
+
+
+class _Connection(Connection):
+    """Tries again soon, however long the broker has been away."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        steps = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": RECONNECT_MOST_S}
+        return super().ensure_connection(  # type: ignore[no-untyped-call]
+            *arguments, **(steps | options)
+        )
+
+
+class _Amqp(AMQP):  # type: ignore[misc]
+    Connection = _Connection
+
+
 def celery_app(settings: Settings) -> Celery:
     """Make the app. Connects to nothing."""
     heartbeat_s = heartbeat_interval_s(settings)
-    app = Celery("tekana", set_as_current=True)
+    app = Celery("tekana", set_as_current=True, amqp=_Amqp)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         broker_heartbeat=heartbeat_s,

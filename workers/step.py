@@ -1,4 +1,4 @@
-"""The step of a Celery worker that consumes partitions: wires channels, timers and partitions.
+"""The step of a Celery worker that consumes partitions: wires channels, time and partitions.
 
 Each partition has a channel of its own, because acknowledging "this and all before" is per
 channel. Messages are taken as py-amqp delivers them: no kombu, no Celery protocol, no
@@ -32,26 +32,26 @@ EXIT_SOFTWARE: Final = 70
 
 PAUSE_POLL_S: Final = 1.0
 
+AT_ONCE_S: Final = 0.001
+"""Not 0: a timer that is due when it is set keeps the event loop from reading its sockets."""
+
 READ_AHEAD_BYTES: Final = 16384
 """More would be copied around once for each part of each message."""
 
 
 class Lane:
-    """A partition with its channel and its next appointment, for as long as a connection lasts."""
+    """A partition with its channel and its next appointment, for as long as a connection lasts.
+
+    Without a partition it is paused.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.channel: Any = None
         self.partition: Partition | None = None
-        self.timer: Any = None
+        self.due_at: float | None = None
         self.unanswered = False
         """Whether Postgres did not say how long a pause lasts: told once."""
-
-    def cancel_timer(self) -> None:
-        """Forget the appointment."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
 
 
 class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -66,15 +66,19 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     linger_s: float
     ready_file: Path | None
 
+    _connection: Any
+    _lanes: list[Lane]
+    _full: list[Lane]
+    _timer: Any
+
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
         self._consumer = consumer
-        self._lanes: list[Lane] = []
-        self._connection: Any = None
-        self._full: list[Lane] = []
+        self._forget()
 
     def start(self, consumer: Any) -> None:
         """Open every partition's channel. Called again after each reconnection."""
+        self._forget()
         self.office.events.connect(consumer.event_dispatcher)
         self._connection = consumer.connection.connection
         self._lanes = [Lane(number) for number in self.numbers]
@@ -82,16 +86,18 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._open(lane)
         # Celery's own reader takes one message a turn of the event loop, and a turn costs
         # more than a message.
-        consumer.hub.add_reader(self._connection.sock, self._drain, self._connection)
+        consumer.hub.add_reader(self._connection.sock, self._guarded, self._drain)
         if self.ready_file is not None:
             self.ready_file.touch()
         log.info("consuming", extra={"partitions": self.numbers})
 
     def stop(self, consumer: Any) -> None:
         """Let go of everything undecided: the broker has it still, in order."""
-        lanes, self._lanes, self._connection = self._lanes, [], None
+        lanes = self._lanes
+        if self._timer is not None:
+            self._timer.cancel()
+        self._forget()
         for lane in lanes:
-            lane.cancel_timer()
             lane.partition = None
         for lane in lanes:
             if lane.channel is not None:
@@ -99,6 +105,15 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
                     lane.channel.close()
 
     shutdown = stop
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._lanes = []
+        self._full = []
+        self._unread = self._cancelled = False
+        self._timer, self._timer_at = None, 0.0
+
+    # Messages
 
     def _open(self, lane: Lane) -> None:
         """Consume a partition from its first undecided message on."""
@@ -110,7 +125,11 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         lane.partition = Partition(
             lane.number, self.office, partial(channel.basic_ack, multiple=True)
         )
-        channel.basic_consume(partition_queue(lane.number).name, callback=partial(self._take, lane))
+        channel.basic_consume(
+            partition_queue(lane.number).name,
+            callback=partial(self._take, lane),
+            on_cancel=self._on_cancel,
+        )
         self._drain_soon()
 
     def _take(self, lane: Lane, message: Any) -> None:
@@ -120,34 +139,69 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         # py-amqp gives a message without a body the empty text instead of no bytes.
         body = message.body if isinstance(message.body, bytes) else bytes(message.body or b"")
         partition.take(Delivery(message.delivery_tag, body, message.properties, time.time()))
-        if lane.timer is None:
+        if lane.due_at is None:
             self._appoint(lane, self.linger_s)
         if partition.full and not partition.in_trouble:
             self._full.append(lane)
 
-    def _drain(self, connection: Any) -> None:
+    def _on_cancel(self, _tag: str) -> None:
+        """The broker took a queue from us. An exception here might be swallowed by Celery."""
+        self._cancelled = True
+        self._drain_soon()
+
+    def _drain(self) -> None:
         """Read what has arrived, until a partition has a whole batch; then settle it at once."""
-        if connection is not self._connection:
+        if self._connection is None:
             return
+        self._unread = False
         self._full.clear()
         try:
-            with _reading_ahead(connection.transport):
+            with _reading_ahead(self._connection.transport):
                 while not self._full:
-                    connection.drain_events(timeout=0)
+                    self._connection.drain_events(timeout=0)
         except TimeoutError:
             return
         self._drain_soon()
         for lane in self._full:
-            self._guarded(self._settle, lane)
+            self._settle(lane)
 
     def _drain_soon(self) -> None:
         """Read again without being told: what lies in a buffer of ours or of TLS wakes nobody."""
-        self._consumer.hub.call_soon(self._drain, self._connection)
+        self._unread = True
+        self._arm(time.monotonic() + AT_ONCE_S)
+
+    # Time: one timer for all, because Celery's event loop runs ten a turn and then may sleep.
 
     def _appoint(self, lane: Lane, after_s: float) -> None:
-        lane.timer = self._consumer.timer.call_after(after_s, self._guarded, (self._settle, lane))
+        lane.due_at = time.monotonic() + max(after_s, AT_ONCE_S)
+        self._arm(lane.due_at)
 
-    def _guarded(self, action: Callable[[Lane], None], lane: Lane) -> None:
+    def _arm(self, at: float) -> None:
+        """Have `_tick` called then, or earlier."""
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        after_s = at - time.monotonic()
+        self._timer = self._consumer.timer.call_after(after_s, self._guarded, (self._tick,))
+
+    def _tick(self) -> None:
+        """Do what is due, and see to it that the rest will be done."""
+        self._timer = None
+        if self._cancelled:
+            raise RecoverableConnectionError("the broker cancelled a consumer")
+        if self._unread:
+            self._drain()
+        now = time.monotonic()
+        for lane in self._lanes:
+            if lane.due_at is not None and lane.due_at <= now:
+                self._settle(lane)
+        appointments = [lane.due_at for lane in self._lanes if lane.due_at is not None]
+        if appointments:
+            self._arm(max(min(appointments), time.monotonic() + AT_ONCE_S))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
         """Run something of ours inside Celery's event loop, whose timers swallow exceptions.
 
         A lost connection or a closed channel is passed on as one that makes Celery connect
@@ -155,7 +209,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         process, which holds nothing that the broker and Postgres do not have.
         """
         try:
-            action(lane)
+            action()
         except (*self._consumer.connection_errors, *self._consumer.channel_errors) as error:
             raise RecoverableConnectionError(described(error)) from error
         except Exception:
@@ -163,10 +217,13 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             logging.shutdown()
             os._exit(EXIT_SOFTWARE)
 
+    # Partitions
+
     def _settle(self, lane: Lane) -> None:
-        lane.cancel_timer()
+        lane.due_at = None
         partition = lane.partition
         if partition is None:
+            self._resume_if_allowed(lane)
             return
         again_s = partition.settle()
         if partition.paused:
@@ -183,31 +240,24 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         channel, lane.channel = lane.channel, None
         channel.close()
         self._drain_soon()
-        self._appoint_pause_check(lane)
-
-    def _appoint_pause_check(self, lane: Lane) -> None:
-        lane.timer = self._consumer.timer.call_after(
-            PAUSE_POLL_S, self._guarded, (self._resume_if_allowed, lane)
-        )
+        self._appoint(lane, PAUSE_POLL_S)
 
     def _resume_if_allowed(self, lane: Lane) -> None:
-        if lane not in self._lanes:
-            return
         try:
             paused = is_paused(self.office.engine, lane.number)
         except Exception as error:  # noqa: BLE001  Not knowing is a reason to wait.
+            paused = True
             if not lane.unanswered:
                 lane.unanswered = True
                 log.warning(
                     "paused, and Postgres does not say for how long",
                     extra={"partition": lane.number, "fault": described(error)},
                 )
-            paused = True
         if paused:
-            self._appoint_pause_check(lane)
+            self._appoint(lane, PAUSE_POLL_S)
             return
         log.info("resumed by an operator", extra={"partition": lane.number})
-        lane.timer, lane.unanswered = None, False
+        lane.unanswered = False
         self._open(lane)
 
 

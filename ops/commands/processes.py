@@ -33,9 +33,9 @@ class Partitions(click.ParamType[list[int]]):
 @click.command()
 def api() -> None:
     """Serve the HTTP API."""
-    from api import serve
+    from api.serve import run
 
-    serve.run(_settings())
+    run(_settings())
 
 
 @click.group()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from config import broker
 from config.settings import Settings
@@ -26,7 +26,7 @@ from domain.instructions import Instruction, encode
 from ops.stack.services import Services
 from producers import topology
 from storage.clients import SCOPES, add_client
-from storage.engine import ledger_engine, operator_engine
+from storage.engine import ledger_engine
 from storage.ledger import Ledger
 from storage.verify import verify
 from tests.bookkeeping import CLIENT, deposit, open_customer, open_wallet, transfer, wallet_id
@@ -93,11 +93,17 @@ class House:
         self.manage("PUT", f"vhosts/{self.vhost}")
         url = services.broker_url.rsplit("/", 1)[0] + "/" + self.vhost
         self.settings = fresh_database(services, PARTITIONS, **overrides, broker_url=url)
-        self.engine = operator_engine(self.settings)
-        topology.declare(url, PARTITIONS)
+        # A connection for each question, because tests restart Postgres.
+        url = self.settings.database_url.get_secret_value()
+        self.engine = create_engine(url.replace("://", "+psycopg2://", 1), poolclass=NullPool)
+        self.declare()
         self._workers: list[Worker] = []
         self.names = [_name_in(partition) for partition in range(PARTITIONS)]
         self._furnish()
+
+    def declare(self) -> None:
+        """Make the queues exist."""
+        topology.declare(self.settings.broker_url.get_secret_value(), PARTITIONS)
 
     def worker(self, partitions: str = "0-7", **overrides: Any) -> Worker:
         """Start a worker process."""
@@ -142,9 +148,10 @@ class House:
     def decided(self, partition: int | None = None) -> list[str]:
         """Keys in the order of decision, which is told within a partition only."""
         where = "" if partition is None else f"WHERE partition = {partition}"
-        return [row[0] for row in self.rows(
+        found = self.rows(
             f"SELECT idempotency_key FROM instructions {where} ORDER BY partition, position"
-        )]
+        )
+        return [row[0] for row in found]
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
         with self.engine.connect() as connection:
@@ -156,7 +163,10 @@ class House:
 
     def parked(self) -> list[Any]:
         """Unresolved parked messages, oldest first."""
-        return self.rows("SELECT * FROM parked WHERE resolution IS NULL ORDER BY id")
+        return self.rows(
+            "SELECT *, instruction_id::text AS id_text FROM parked"
+            " WHERE resolution IS NULL ORDER BY id"
+        )
 
     def await_decided(self, keys: Iterable[object], timeout_s: float = 30) -> None:
         """Wait until each key has its outcome."""

@@ -77,7 +77,7 @@ def test_a_message_in_the_wrong_partition_is_parked_and_its_neighbours_are_decid
     house.await_decided(["before", "after"])
     (parked,) = wait_until(house.parked)
     assert (parked.reason, parked.partition) == ("wrong partition", 0)
-    assert parked.instruction_id == stray.id
+    assert parked.id_text == stray.id
     assert bytes(parked.body) == encode(stray)
     assert "stray" not in house.decided()
     house.assert_all_acknowledged()
@@ -178,7 +178,7 @@ def test_properties_that_py_amqp_cannot_read_do_no_harm(
     house.assert_all_acknowledged()
 
 
-class _RawProperties(pika.BasicProperties):
+class _RawProperties(pika.BasicProperties):  # type: ignore[misc]
     """Properties as the bytes that go over the wire."""
 
     def __init__(self, wire: bytes) -> None:

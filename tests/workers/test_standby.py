@@ -17,9 +17,13 @@ def test_sigterm_with_a_backlog_hands_over_to_the_standby_in_order(
     sent = house.transfers(6000)
     house.publish(sent)
     active = house.worker().ready()
+
+    def await_more_than(count: int) -> None:
+        wait_until(lambda: len(house.decided()) > count)
+
     for hand_over in range(1, 4):
         standby = house.worker().ready()
-        wait_until(lambda done=hand_over * 300: len(house.decided()) > done)
+        await_more_than(hand_over * 300)
 
         assert active.terminate() == 0
 
