@@ -9,7 +9,7 @@ from ops.stack.sweep import claim, sweep
 from tests.deploy.deployed import Deployed, here_and_claimed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed() -> Iterator[Deployed]:
     """Everything of docker-compose.yml but Flower, up and with a client."""
     sweep(DEFAULT_RUN_FOLDER)

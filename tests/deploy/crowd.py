@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -146,7 +146,7 @@ def open_wallet(deployed: Deployed, balance: int) -> str:
 
 def posted(
     deployed: Deployed, session: requests.Session, route: str, body: dict[str, object]
-) -> dict[str, dict[str, list[dict[str, str]]]]:
+) -> dict[str, Any]:
     """The instruction with its outcome, which must be a success."""
     answer = session.post(
         f"{deployed.url}/v1/{route}",
@@ -155,6 +155,6 @@ def posted(
         timeout=15,
     )
     assert answer.status_code == 200, answer.text
-    shown = answer.json()
+    shown: dict[str, Any] = answer.json()
     assert shown["status"] == "succeeded", shown
-    return dict(shown)
+    return shown

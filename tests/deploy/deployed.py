@@ -129,7 +129,7 @@ class Deployed:
         return done.stdout
 
     def operate(self, *arguments: str) -> str:
-        """`docker compose run --rm operator …`"""
+        """Run an operator's command, as `docker compose run --rm operator` does."""
         return self.run("operator", *arguments)
 
     def environment(self, name: str) -> dict[str, str]:
@@ -140,10 +140,7 @@ class Deployed:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         for variable, value in given.items():
-            for inside, port in _STORE_PORTS.items():
-                store = getattr(self, inside.split(":")[0])
-                value = value.replace(f"@{inside}/", f"@{HOST}:{store.port(port)}/")
-            ours[variable] = HOST if variable == "TEKANA_API_HOST" else value
+            ours[variable] = HOST if variable == "TEKANA_API_HOST" else self._reached_here(value)
         if name.startswith("api"):
             ours["TEKANA_API_PORT"] = str(self.ports[name])
         if name == "flower":
@@ -174,6 +171,10 @@ class Deployed:
         """One of the processes that were started."""
         return self._processes[name]
 
+    def started(self) -> list[str]:
+        """The names of the processes that were started."""
+        return list(self._processes)
+
     def await_ready(self, name: str) -> None:
         """Wait for a process of ours; if it is not ready in time, fail with its last lines."""
         try:
@@ -198,6 +199,13 @@ class Deployed:
         password = self.secrets[f"{role.removeprefix('tekana_').upper()}_PASSWORD"]
         url = self.postgres.url_of(role, password)
         return create_engine(url.replace("postgresql:", "postgresql+psycopg2:", 1))
+
+    def _reached_here(self, url: str) -> str:
+        """The address of a store in the compose file's network, as it is reached from here."""
+        for inside, port in _STORE_PORTS.items():
+            store = getattr(self, inside.split(":")[0])
+            url = url.replace(f"@{inside}/", f"@{HOST}:{store.port(port)}/")
+        return url
 
     def _is_ready(self, name: str) -> bool:
         assert self.process(name).running(), f"{name} ended"

@@ -91,7 +91,9 @@ class DeployedRabbitMQ(RabbitMQ):
         settings = (DEPLOY / "rabbitmq" / "rabbitmq.conf").read_text()
         settings = _with(settings, "/run/tekana/definitions.json", str(definitions))
         # A developer's disk may be fuller than a server's ever should be.
-        settings = _with(settings, "disk_free_limit.absolute = 2GB", "disk_free_limit.absolute = 50MB")
+        settings = _with(
+            settings, "disk_free_limit.absolute = 2GB", "disk_free_limit.absolute = 50MB"
+        )
         ports = {name: self.port(name) for name in ("amqp", "management", "prometheus")}
         (self._home() / "rabbitmq.conf").write_text(
             settings + _OWN_PORTS.format(host=HOST, **ports)
@@ -141,7 +143,12 @@ class DeployedRedis(Redis):
             shutil.copy(source, home / f"{source.name}.in")
         for file in home.iterdir():
             give(file, account, 0o600)
-        command = ["sh", home / "fill-in.sh.in", home / "users.acl.in", home / "users.acl"]
+        command: list[str | Path] = [
+            "sh",
+            home / "fill-in.sh.in",
+            home / "users.acl.in",
+            home / "users.acl",
+        ]
         self._process.start(
             [*command, self.programs.paths["redis-server"], home / "redis.conf"],
             environment=plain_environment(home) | dict(self._passwords),
@@ -177,5 +184,3 @@ def filled_in(template: Path, file: Path, variables: Mapping[str, str]) -> None:
 def _with(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1, f"{old} is not in the settings once"
     return text.replace(old, new)
-
-

@@ -11,7 +11,7 @@ from ops.commands.processes import Partitions
 from ops.stack.folder import CHECKOUT
 from tests.deploy.compose_file import ENDING, OURS, config, filled_in, services, wanted
 
-_ALL = {name: "x" for name in wanted()} | {"PUBLIC_PORT": "443"}
+_ALL = dict.fromkeys(wanted(), "x") | {"PUBLIC_PORT": "443"}
 
 _PINNED = re.compile(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)?")
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from typing import Any
 
 from sqlalchemy import text
 
@@ -101,6 +102,6 @@ def repeated(deployed: Deployed) -> int:
     return sum(line["retries"].lstrip("+") != "0" for line in requests_logged(deployed))
 
 
-def requests_logged(deployed: Deployed) -> list[dict[str, object]]:
+def requests_logged(deployed: Deployed) -> list[dict[str, Any]]:
     lines = deployed.process("haproxy").log_path.read_text().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -92,7 +92,7 @@ def test_nobody_is_served_without_tls(deployed: Deployed) -> None:
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         socket.create_connection((HOST, deployed.ports["haproxy"]), timeout=5) as plain,
-        pytest.raises(OSError, match="(?i)ssl|tls|protocol"),
+        pytest.raises(OSError, match=r"(?i)ssl|tls|protocol"),
     ):
         old.wrap_socket(plain, server_hostname=HOST)
 

@@ -82,11 +82,12 @@ _NOBODY = [
 def test_it_is_refused(deployed: Deployed, role: str, statement: str) -> None:
     engine = deployed.as_role(role)
 
-    with engine.connect() as connection, pytest.raises(DBAPIError) as refusal:
+    with engine.connect() as connection:
         # What a default forbids, its role may allow itself; a right that is missing, it may not.
         connection.execute(text("SET default_transaction_read_only = off"))
         connection.commit()
-        connection.execute(text(statement))
+        with pytest.raises(DBAPIError) as refusal:
+            connection.execute(text(statement))
 
     assert getattr(refusal.value.orig, "pgcode", None) == "42501"
     engine.dispose()
