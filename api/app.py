@@ -91,7 +91,8 @@ def create_app(settings: Settings, parts: Parts) -> APIFlask:
     app.register_blueprint(health.routes(read, parts.publisher.ready, parts.outcomes.reachable))
     app.register_blueprint(docs.routes(app))
     openapi.complete(app)
-    access.guard(app, Keys(read, settings.api_key_cache_s))
+    app.extensions["tekana.keys"] = keys = Keys(read, settings.api_key_cache_s)
+    access.guard(app, keys)
     _handle_errors(app)
     app.wsgi_app = enveloped(app.wsgi_app)  # type: ignore[assignment, method-assign]
     return app

@@ -5,6 +5,7 @@ import functools
 import logging
 import multiprocessing.util
 import signal
+import time
 from typing import Any, Final
 
 from apiflask import APIFlask
@@ -12,15 +13,22 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import Parts, create_app
-from config.logs import configure_logging
+from config.logs import configure_logging, described
 from config.settings import Settings
-from storage import deadline
+from storage import deadline, partitions
+from storage.engine import read_engine
+from storage.faults import Fault, classify
 
 _BACKLOG: Final = 1024
 _STOP_TIMEOUT_S: Final = 35
 """Longer than the longest wait for an outcome."""
+
+_PAUSE_S: Final = 2.0
+
+_LOG: Final = logging.getLogger("api")
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -29,8 +37,12 @@ def run(settings: Settings) -> None:
     """Serve on the settings' address, in a child process, until SIGTERM or SIGINT.
 
     Requests in hand are answered before the child ends.
+
+    Raises: PartitionCountMismatch if the database was made with another count, since every
+    instruction would go to the wrong partition. Waits for a database that is away.
     """
     configure_logging(settings.log_level)
+    _check_partitions(settings)
     server = Server(
         "tekana",
         address=settings.api_host,
@@ -47,6 +59,22 @@ def run(settings: Settings) -> None:
         workers_kill_timeout=_STOP_TIMEOUT_S,
     )
     server.serve(target_loader=functools.partial(_application, settings), wrap_loader=False)
+
+
+def _check_partitions(settings: Settings) -> None:
+    engine = read_engine(settings, pool_size=1)
+    while True:
+        try:
+            with engine.connect() as connection:
+                partitions.check(connection, settings.partitions)
+        except SQLAlchemyError as error:
+            if classify(error) is not Fault.TRANSIENT:
+                raise
+            _LOG.warning("waiting for Postgres", extra={"error": described(error)})
+            time.sleep(_PAUSE_S)
+        else:
+            engine.dispose()
+            return
 
 
 _LOGGING: Final[dict[str, Any]] = {
@@ -66,9 +94,7 @@ def _application(settings: Settings) -> APIFlask:
     parts = Parts.of(settings)
     parts.publisher.start()
     multiprocessing.util.Finalize(None, parts.close, exitpriority=1)
-    logging.getLogger("api").info(
-        "serving", extra={"host": settings.api_host, "port": settings.api_port}
-    )
+    _LOG.info("serving", extra={"host": settings.api_host, "port": settings.api_port})
     return create_app(settings, parts)
 
 

@@ -32,5 +32,4 @@ def _wait(connection: Any) -> None:
         poller.register(connection.fileno(), wanted)
         left_ms = (until - time.monotonic()) * 1000
         if left_ms <= 0 or not poller.poll(left_ms):
-            connection.close()
             raise psycopg2.OperationalError(f"Postgres did not answer within {WAIT_S} s")

@@ -81,8 +81,9 @@ class Door:
         )
         with connection, connection.channel() as channel:
             queue = partition_queue(0).name
-            for _, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=10):
+            for method, _, body in channel.consume(queue, inactivity_timeout=30):
                 assert body is not None, "what was confirmed is in the queue"
+                channel.basic_ack(method.delivery_tag)
                 instruction = decode(body)
                 if instruction.idempotency_key == sentinel:
                     return found

@@ -1,0 +1,349 @@
+"""Who may do what: every route, made from the URL map, so that a new one fails until covered."""
+
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+
+from api import access
+from api.keys import REMEMBERED_MAX
+from storage import clients
+from tests.api.conftest import ALL_SCOPES, Door, Doors, problem, transfer_body
+from tests.support import wait_until
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to call one route: its scope, and a request that a client with rights succeeds with."""
+
+    scope: str | None
+    body: dict[str, Any] | None = None
+    query: str = ""
+
+
+MONEY = {"wallet_id": "{wallet}", "amount": 1, "currency": "KES"}
+
+CASES = {
+    ("POST", "/v1/customers"): Case(
+        "customers:write", {"name": "A", "email": "a@b", "country": "RW"}
+    ),
+    ("POST", "/v1/wallets"): Case(
+        "wallets:write", {"customer_id": "{customer}", "currency": "KES"}
+    ),
+    ("POST", "/v1/deposits"): Case("deposits:write", MONEY),
+    ("POST", "/v1/withdrawals"): Case("withdrawals:write", MONEY),
+    ("POST", "/v1/transfers"): Case(
+        "transfers:write",
+        {
+            "source_wallet_id": "{wallet}",
+            "destination_wallet_id": "{other_wallet}",
+            "amount": 1,
+            "currency": "KES",
+        },
+    ),
+    ("POST", "/v1/batches"): Case(
+        None, {"items": [{"idempotency_key": "{key}", "type": "deposit", "data": MONEY}]}
+    ),
+    ("GET", "/v1/instructions/<uuid:id>"): Case(None),
+    ("GET", "/v1/instructions"): Case(None, query="?idempotency_key={key}"),
+    ("GET", "/v1/customers/<uuid:id>"): Case("customers:read"),
+    ("GET", "/v1/customers"): Case("customers:read", query="?legacy_id=L-1"),
+    ("GET", "/v1/customers/<uuid:id>/wallets"): Case("wallets:read"),
+    ("GET", "/v1/wallets/<uuid:id>"): Case("wallets:read"),
+    ("GET", "/v1/wallets/<uuid:id>/entries"): Case("wallets:read"),
+}
+
+PUBLIC = {
+    ("GET", "/v1/health/live"),
+    ("GET", "/v1/health/ready"),
+    ("GET", "/v1/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/docs/assets/<path:name>"),
+}
+
+ROUTES = sorted(CASES)
+
+
+@dataclass(frozen=True)
+class House:
+    """A client with a customer, two wallets and a decided instruction; and another client."""
+
+    owner: Door
+    stranger: Door
+    names: dict[str, str]
+
+    def call(self, door: Door, route: tuple[str, str]) -> Any:
+        method, rule = route
+        case = CASES[route]
+        kind = rule.split("/")[2]
+        named = {
+            "customers": self.names["customer"],
+            "wallets": self.names["wallet"],
+            "instructions": self.names["instruction"],
+        }
+        path = rule.replace("<uuid:id>", named.get(kind, "")) + _filled(case.query, self.names)
+        if method == "POST":
+            return door.post(path, _filled(case.body, self.names | {"key": uuid.uuid4().hex}))
+        return door.get(path)
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    match value:
+        case str():
+            for name, text in names.items():
+                value = value.replace(f"{{{name}}}", text)
+            return value
+        case dict():
+            return {k: _filled(v, names) for k, v in value.items()}
+        case list():
+            return [_filled(v, names) for v in value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def house(module_door: Door) -> House:
+    customer, wallet = module_door.opened("KES", 777)
+    _, other_wallet = module_door.opened("KES", 10)
+    key = uuid.uuid4().hex
+    deposited = module_door.post(
+        "/v1/deposits", {"wallet_id": wallet, "amount": 1, "currency": "KES"}, key
+    )
+    module_door.decide(tell=True)
+    assert deposited.json is not None
+    names = {
+        "customer": customer,
+        "wallet": wallet,
+        "other_wallet": other_wallet,
+        "instruction": deposited.json["id"],
+        "key": key,
+    }
+    return House(module_door, module_door.new_client(), names)
+
+
+def rules_of(app: APIFlask) -> Iterator[tuple[str, str]]:
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield method, rule.rule
+
+
+def test_every_route_is_covered_here(module_door: Door) -> None:
+    assert sorted(rules_of(module_door.app)) == sorted({*CASES, *PUBLIC})
+
+
+def test_a_view_that_does_not_say_who_may_call_it_stops_the_start() -> None:
+    app = APIFlask("x", static_folder=None, spec_path=None, docs_path=None)  # type: ignore[arg-type]
+    app.add_url_rule("/open", "open", lambda: "")
+
+    with pytest.raises(LookupError, match="open"):
+        access.guard(app, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_route_serves_who_has_the_right(house: House, route: tuple[str, str]) -> None:
+    case = CASES[route]
+    door = house.owner if case.scope is None else house.owner.new_key([case.scope])
+
+    assert house.call(door, route).status_code in (200, 202)
+
+
+NO_KEY = [
+    None,
+    "",
+    "Bearer",
+    "Bearer ",
+    "Bearer x",
+    "Bearer tekana_test_" + "x" * 43,
+    "Bearer tekana_live_" + "x" * 43,
+    "Bearer tekana_test_" + "x" * 44,
+    "Bearer tekana_test_é" + "x" * 42,
+    "Basic dXNlcjpwYXNz",
+    "tekana_test_" + "x" * 43,
+    "Bearer " + "x" * 8000,
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("authorization", NO_KEY)
+def test_each_route_refuses_whoever_has_no_key(
+    house: House, route: tuple[str, str], authorization: str | None
+) -> None:
+    method, rule = route
+    path = rule.replace("<uuid:id>", house.names["wallet"])
+    headers = {"Authorization": authorization}
+
+    response = house.owner.request(method, path, headers=headers, data=b"{}")
+
+    problem(response, 401, "unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_route_refuses_an_expired_and_a_revoked_key(
+    house: House, route: tuple[str, str]
+) -> None:
+    expired = house.owner.new_key(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    revoked = house.owner.new_key()
+    revoke(revoked)
+
+    problem(house.call(expired, route), 401, "unauthorized")
+    problem(house.call(revoked, route), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if CASES[route].scope is not None])
+def test_each_route_refuses_every_other_scope(house: House, route: tuple[str, str]) -> None:
+    door = house.owner.new_key(ALL_SCOPES - {str(CASES[route].scope)})
+
+    problem(house.call(door, route), 403, "forbidden")
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route[0] == "GET"])
+def test_another_clients_things_are_as_if_they_were_not(
+    house: House, route: tuple[str, str]
+) -> None:
+    foreign = house.call(house.stranger, route)
+    unknown = House(
+        house.owner, house.stranger, {name: str(uuid.uuid4()) for name in house.names}
+    ).call(house.stranger, route)
+
+    assert foreign.status_code == unknown.status_code
+    assert without_request_id(foreign) == without_request_id(unknown)
+    if route == ("GET", "/v1/customers"):
+        assert foreign.json == {"data": [], "next_cursor": None}
+    else:
+        problem(foreign, 404, "not_found")
+
+
+def test_an_instruction_on_a_foreign_wallet_tells_nothing_of_it(house: House) -> None:
+    for path, body in (
+        ("/v1/withdrawals", {"wallet_id": "{wallet}", "amount": 10**9, "currency": "RWF"}),
+        ("/v1/transfers", CASES["POST", "/v1/transfers"].body | {"amount": 10**9}),  # type: ignore[operator]
+    ):
+        response = house.stranger.post(path, _filled(body, house.names))
+        house.owner.decide(tell=True)
+        outcome = house.stranger.get(response.headers["Location"]).json
+
+        assert outcome is not None
+        assert outcome["status"] == "rejected"
+        assert outcome["rejection"]["code"] == "not_permitted"
+        assert "available" not in outcome["rejection"]
+
+
+def test_a_payer_never_learns_the_payees_balance(house: House) -> None:
+    _, source = house.stranger.opened("KES", 50)
+    response = house.stranger.post(
+        "/v1/transfers",
+        transfer_body(source_wallet_id=source, destination_wallet_id=house.names["wallet"])
+        | {"amount": 7},
+    )
+    house.owner.decide(tell=True)
+
+    outcome = house.stranger.get(response.headers["Location"]).json
+
+    assert outcome is not None
+    assert outcome["status"] == "succeeded"
+    assert [entry["wallet_id"] for entry in outcome["result"]["entries"]] == [source]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/health/live", "/v1/health/ready", "/v1/openapi.json", "/docs"]
+)
+def test_health_and_documents_need_no_key(module_door: Door, path: str) -> None:
+    assert module_door.get(path, headers={"Authorization": None}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v1/transfers/", "//v1/transfers", "/v2/transfers",
+             "/docs/", "/docs/assets/../app.py", "/docs/assets/%2e%2e/app.py", "/docs/assets/x"],
+)  # fmt: skip
+def test_an_address_that_is_not_there_is_not_found(module_door: Door, path: str) -> None:
+    problem(module_door.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "NONSENSE"])
+def test_other_methods_are_not_allowed(
+    module_door: Door, route: tuple[str, str], method: str
+) -> None:
+    path = route[1].replace("<uuid:id>", str(uuid.uuid4()))
+
+    response = module_door.request(method, path)
+
+    problem(response, 405, "method_not_allowed")
+    assert route[0] in response.headers["Allow"]
+
+
+def test_head_is_get_without_a_body_and_options_tells_the_methods(module_door: Door) -> None:
+    head = module_door.request("HEAD", "/v1/health/live")
+    options = module_door.request("OPTIONS", "/v1/customers", headers={"Authorization": None})
+
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == "17"
+    assert (options.status_code, options.data) == (200, b"")
+    assert set(options.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_a_revoked_key_is_refused_once_the_cache_time_is_over(open_door: Doors) -> None:
+    door = open_door(api_key_cache_s=1.0)
+    assert door.get("/v1/customers?legacy_id=x").status_code == 200
+    revoke(door)
+
+    wait_until(
+        lambda: door.get("/v1/customers?legacy_id=x").status_code == 401, timeout_s=1.5, what="401"
+    )
+
+
+def test_a_key_that_expires_is_refused_at_once_whatever_is_cached(open_door: Doors) -> None:
+    door = open_door(api_key_cache_s=300.0)
+    soon = door.new_key(expires_at=datetime.now(UTC) + timedelta(seconds=1.5))
+    assert soon.get("/v1/customers?legacy_id=x").status_code == 200
+
+    wait_until(
+        lambda: soon.get("/v1/customers?legacy_id=x").status_code == 401, timeout_s=3, what="401"
+    )
+
+
+def test_a_key_made_now_works_at_once_if_it_was_not_tried_before(door: Door) -> None:
+    assert door.new_key().get("/v1/customers?legacy_id=x").status_code == 200
+
+
+def test_wrong_keys_do_not_fill_the_memory(door: Door) -> None:
+    keys = door.app.extensions["tekana.keys"]
+    for number in range(REMEMBERED_MAX + 50):
+        keys._unknown[number.to_bytes(32, "big")] = 0.0
+    wrong = door.with_key("tekana_test_" + "y" * 43)
+
+    problem(wrong.get("/v1/customers?legacy_id=x"), 401, "unauthorized")
+
+    assert len(keys._unknown) <= REMEMBERED_MAX
+    assert all(isinstance(kept, bytes) for kept in (*keys._unknown, *keys._known))
+
+
+def test_no_key_is_ever_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = door.with_key("tekana_test_" + "z" * 43)
+
+    door.get("/v1/customers?legacy_id=x")
+    wrong.get("/v1/customers?legacy_id=x")
+    door.post("/v1/transfers", b"{")
+
+    text = "\n".join(str(vars(record)) for record in caplog.records)
+    assert "request_id" in text
+    assert door.key not in text
+    assert wrong.key not in text
+
+
+def revoke(door: Door) -> None:
+    keys = clients.list_keys(door.parts.engine, door.client_name)
+    with door.parts.engine.begin() as connection:
+        clients.revoke_key(connection, keys[-1].id, who="test", reason="test")
+
+
+def without_request_id(response: Any) -> Any:
+    document = dict(response.json)
+    document.pop("request_id", None)
+    return document
