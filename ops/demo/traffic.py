@@ -135,7 +135,7 @@ class Traffic:
 
     def _outcome(self, instruction_id: str, view: dict[str, Any] | None = None) -> dict[str, Any]:
         path = f"/v1/instructions/{instruction_id}"
-        until = time.monotonic() + _PATIENCE_S
+        until, wait_s = time.monotonic() + _PATIENCE_S, 0
         while view is None or view["status"] not in ("succeeded", "rejected"):
             if view is not None and view["status"] == "parked":
                 raise OperatorError(
@@ -147,9 +147,11 @@ class Traffic:
                     "See ./tekana status and ./tekana partition list",
                 )
             # A 404 for what was accepted may be seen while Redis is away: it proves nothing.
-            view = self._api.get(path, wait_s=_WAIT_S)
+            view = self._api.get(path, wait_s=wait_s)
             if view is None:
                 time.sleep(_PAUSE_S)
+            # Most are decided when they are asked for, and a place to wait is dear.
+            wait_s = _WAIT_S
         return view
 
     def _at_once(self, work: Callable[[_T], None], parts: Sequence[_T]) -> None:
