@@ -91,6 +91,8 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
             scopes = sorted(clients.SCOPES)
             clients.add_client(connection, name, scopes, who=who, reason=reason)
             key = clients.add_key(connection, name, kind="test", who=who, reason=reason)
+        # Not needed for minutes: Postgres may be another process by then.
+        engine.dispose()
 
         def end_key() -> None:
             with engine.begin() as connection:
