@@ -76,6 +76,8 @@ def celery_app(settings: Settings) -> Celery:
         task_retry_on_worker_lost=False,
         worker_detect_quorum_queues=False,
         worker_enable_prefetch_count_reduction=False,
+        # There are no such tasks; unset, each reconnection would warn of a coming default.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_send_task_events=True,
         worker_enable_remote_control=True,
         worker_hijack_root_logger=False,

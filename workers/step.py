@@ -138,7 +138,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             return
         # py-amqp gives a message without a body the empty text instead of no bytes.
         body = message.body if isinstance(message.body, bytes) else bytes(message.body or b"")
-        partition.take(Delivery(message.delivery_tag, body, message.properties, time.time()))
+        tag = message.delivery_info["delivery_tag"]
+        partition.take(Delivery(tag, body, message.properties, time.time()))
         if lane.due_at is None:
             self._appoint(lane, self.linger_s)
         if partition.full and not partition.in_trouble:

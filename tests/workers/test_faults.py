@@ -132,9 +132,11 @@ def test_storms_between_wallets_of_two_workers_are_all_decided(
 
 
 def test_a_queue_that_is_deleted_and_made_again_is_consumed_again(house: House) -> None:
-    house.worker().ready()
+    worker = house.worker().ready()
     with house.channel() as channel:
         channel.queue_delete("ledger.p000")
+    # Made again at once, RabbitMQ 3.10 would tie the old consumer to it and send it nothing.
+    wait_until(lambda: "the broker cancelled a consumer" in worker.log_file.read_text())
     house.declare()
     sent = house.transfers(8)
 
