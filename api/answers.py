@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from flask import Response
 from werkzeug.datastructures import Headers
@@ -11,13 +11,11 @@ JSON: Final = "application/json"
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-_Environ: TypeAlias = Any
-
 
 class Answer(Response):
     """A response whose headers are ready: its length is known and its addresses are ASCII."""
 
-    def get_wsgi_headers(self, environ: _Environ) -> Headers:  # noqa: ARG002
+    def get_wsgi_headers(self, environ: Any) -> Headers:  # noqa: ARG002
         """The headers as they are. Werkzeug's own way parses each address anew."""
         return self.headers
 

@@ -25,7 +25,7 @@ def request_id() -> str:
 def enveloped(application: Application) -> Application:
     """Name each request, add the headers that every answer has, and log.
 
-    Done here, below Flask, because there it costs a tenth (`docs/decisions/0031`).
+    Done here, outside Flask, because its hooks cost more (`docs/decisions/0031-the-api.md`).
     """
 
     def run(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
