@@ -11,6 +11,8 @@ OVERDRAFT_MINOR: Final = 1_000_000_000
 
 It is a floor like any other: the rule that looks at it runs for each transfer."""
 
+WALLETS_OF_A_CUSTOMER: Final = 4
+
 # Foreign keys are checked row by row, a million times over: what is made here cannot break one.
 WITHOUT_FOREIGN_KEYS: Final = text("SET LOCAL session_replication_role = replica")
 
@@ -18,25 +20,30 @@ CUSTOMERS: Final = text("""
     INSERT INTO customers (id, client_id, name, phone, country, created_at)
     SELECT CAST(md5('customer ' || number) AS uuid), :client_id, 'Customer ' || number,
            '+2547' || lpad(CAST(number AS text), 8, '0'), 'KE', now()
-    FROM generate_series(0, :wallets - 1) AS number
+    FROM generate_series(0, (:wallets - 1) / :wallets_each) AS number
 """)
 
 WALLETS: Final = text("""
     INSERT INTO wallets
         (id, client_id, customer_id, currency, balance, seq, floor, opened_at)
     SELECT CAST(md5('wallet ' || number) AS uuid), :client_id,
-           CAST(md5('customer ' || number) AS uuid), :currency, 0, 0, :floor, now()
+           CAST(md5('customer ' || number / :wallets_each) AS uuid), :currency, 0, 0, :floor, now()
     FROM generate_series(0, :wallets - 1) AS number
 """)
 
 
 def open_wallets(engine: Engine, client_id: int, wallets: int) -> None:
-    """Open so many customers with a wallet each; statistics are fresh afterwards."""
+    """Open so many wallets and their customers; statistics are fresh afterwards."""
+    named = {
+        "client_id": client_id,
+        "wallets": wallets,
+        "wallets_each": WALLETS_OF_A_CUSTOMER,
+        "currency": CURRENCY,
+        "floor": -OVERDRAFT_MINOR,
+    }
     with engine.begin() as connection:
-        connection.execute(WITHOUT_FOREIGN_KEYS)
-        connection.execute(CUSTOMERS, {"client_id": client_id, "wallets": wallets})
-        named = {"client_id": client_id, "wallets": wallets, "currency": CURRENCY}
-        connection.execute(WALLETS, named | {"floor": -OVERDRAFT_MINOR})
+        for statement in (WITHOUT_FOREIGN_KEYS, CUSTOMERS, WALLETS):
+            connection.execute(statement, named)
     vacuum(engine)
 
 

@@ -24,11 +24,11 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.35),
-    Group(drain.NAMES, drain.measure, 0.60),
+    Group(store.NAMES, store.measure, 0.34),
+    Group(drain.NAMES, drain.measure, 0.62),
     Group(memory.NAMES, memory.measure, 0.66),
-    Group(intake.NAMES, intake.measure, 0.80),
-    Group(whole.NAMES, whole.measure, 0.83),
+    Group(intake.NAMES, intake.measure, 0.82),
+    Group(whole.NAMES, whole.measure, 0.88),
 )
 
 _GROUPS_WITH_AGED: Final = (
