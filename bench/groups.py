@@ -24,9 +24,9 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.34),
-    Group(drain.NAMES, drain.measure, 0.62),
-    Group(memory.NAMES, memory.measure, 0.66),
+    Group(store.NAMES, store.measure, 0.40),
+    Group(drain.NAMES, drain.measure, 0.64),
+    Group(memory.NAMES, memory.measure, 0.68),
     Group(intake.NAMES, intake.measure, 0.82),
     Group(whole.NAMES, whole.measure, 0.88),
 )

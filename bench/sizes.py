@@ -10,7 +10,9 @@ class Sizes:
     name: str
     limit_s: float
     """The whole run ends within this time, whatever the machine: later rounds are left out."""
+    store_rounds: int
     rounds: int
+    """Of everything for which processes are started."""
     wallets: int
     pgbench_scale: int
     store_transfers: int
@@ -28,6 +30,7 @@ class Sizes:
 FULL = Sizes(
     name="full",
     limit_s=1200,
+    store_rounds=5,
     rounds=5,
     wallets=1_000_000,
     pgbench_scale=20,
@@ -45,15 +48,16 @@ FULL = Sizes(
 QUICK = Sizes(
     name="quick",
     limit_s=180,
-    rounds=3,
+    store_rounds=3,
+    rounds=2,
     wallets=1_000_000,
     pgbench_scale=20,
-    store_transfers=20_000,
+    store_transfers=30_000,
     pgbench_s=2,
     drain_messages=15_000,
     plain_messages=300,
     memory_steps=(4_000, 16_000),
-    intake_s=1,
+    intake_s=2,
     lone_posts=80,
     open_loop_s=10,
     aged_transfers=0,
@@ -62,6 +66,7 @@ QUICK = Sizes(
 SMOKE = Sizes(
     name="smoke",
     limit_s=120,
+    store_rounds=1,
     rounds=1,
     wallets=2_000,
     pgbench_scale=1,

@@ -40,7 +40,7 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
     found = bench.interleaved(
         {AGED: aged.sample(draw, draw), _EMPTY: empty.sample(draw, draw)},
         end_s=end_s,
-        rounds=min(_ROUNDS, bench.sizes.rounds),
+        rounds=_ROUNDS,
     )
     aged.close()
     empty.close()

@@ -54,6 +54,7 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
             HOT: store.sample(evenly, always(0)),
         },
         end_s=end_s,
+        rounds=bench.sizes.store_rounds,
     )
     rows, size = store.extent()
     store.close()
