@@ -1,4 +1,4 @@
-"""`python -m bench.profile drain|intake`: where the time goes, on ground of its own.
+"""`python -m bench.profile store|drain|intake`: where the time goes, on ground of its own.
 
 py-spy samples the process from outside; Postgres counts its statements. Both slow what they
 look at a little, so their shares are worth more than their totals.
@@ -6,6 +6,7 @@ look at a little, so their shares are worth more than their totals.
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from sqlalchemy import text
 from bench.bench import Bench
 from bench.books import open_wallets
 from bench.clock import Clock
+from bench.figures.store import Store
 from bench.ground import Ground
 from bench.load import Wrk
 from bench.progress import Steps
@@ -44,6 +46,18 @@ STATEMENTS: Final = text("""
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY total_exec_time DESC LIMIT 12
 """)
+
+
+def store(bench: Bench) -> None:
+    """The bench's own process with the ledger in it, waiting included, and Postgres's statements."""
+    draw = uniform(bench.sizes.wallets, bench.chance)
+    ledger = Store(bench)
+    sample = ledger.sample(draw, draw)
+    _reset_statements(bench.ground)
+    with profiled(os.getpid(), bench.ground.folder / "store.txt", "--idle"):
+        print(f"stored {sample():,.0f}/s while being looked at")
+    ledger.close()
+    _show_statements(bench.ground)
 
 
 def drain(bench: Bench) -> None:
@@ -136,7 +150,11 @@ def _show_statements(ground: Ground) -> None:
             print(f"{row.share:6}  {row.calls:7} {row.mean_ms:9} {row.rows:9}  {row.query}")
 
 
-_SUBJECTS: Final[dict[str, Callable[[Bench], None]]] = {"drain": drain, "intake": intake}
+_SUBJECTS: Final[dict[str, Callable[[Bench], None]]] = {
+    "store": store,
+    "drain": drain,
+    "intake": intake,
+}
 
 
 def main() -> None:

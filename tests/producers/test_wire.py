@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-import pika.frame  # type: ignore[import-untyped]
-import pika.spec  # type: ignore[import-untyped]
+import pika.frame
+import pika.spec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
