@@ -49,7 +49,7 @@ STATEMENTS: Final = text("""
 
 
 def store(bench: Bench) -> None:
-    """The bench's own process with the ledger in it, waiting included, and Postgres's statements."""
+    """The ledger in the bench's own process, waiting included, and Postgres's statements."""
     draw = uniform(bench.sizes.wallets, bench.chance)
     ledger = Store(bench)
     sample = ledger.sample(draw, draw)
@@ -121,6 +121,8 @@ def _show_samples(collapsed: str) -> None:
         stack, _, samples = line.rpartition(" ")
         count = int(samples)
         frames = [_shortened(each) for each in stack.split(";") if not each.startswith("process ")]
+        if not frames:
+            continue  # A process between two of its threads.
         alone[frames[-1]] += count
         whole.update(dict.fromkeys(frames, count))
     total = alone.total() or 1
