@@ -31,7 +31,7 @@ def plain_app(broker_url: str, redis_url: str, database_url: str) -> Celery:
     # Made here and connected on first use, which is in the processes of the pool.
     sessions = sessionmaker(plain_engine(database_url))
 
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]  # Celery has no types.
+    @app.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types.
     def transfer(order: Order) -> Result:
         return post(sessions, order)
 
