@@ -6,6 +6,7 @@ A test holds the two together.
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -173,4 +174,64 @@ parked = Table(
     Column("parked_at", _TIME, nullable=False),
     Column("resolution", Text),
     Column("resolved_at", _TIME),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("at", _TIME, primary_key=True),
+    Column("xact", BigInteger, primary_key=True),
+    Column("client_id", Integer, primary_key=True),
+    Column("pending", Boolean, nullable=False),
+    Column("instruction_ids", ARRAY(_ID), nullable=False),
+    Column("shows", LargeBinary, nullable=False),
+    Column("documents", JSONB),
+)
+
+callback_endpoints = Table(
+    "callback_endpoints",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("client_id", Integer, ForeignKey("clients.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default="true"),
+    Column("disabled_at", _TIME),
+    Column("disabled_reason", Text),
+    Column("failing_since", _TIME),
+    Column("probe_at", _TIME),
+    Column("leased_until", _TIME),
+    Column("secret", LargeBinary, nullable=False),
+    Column("secret_key_id", Text, nullable=False),
+    Column("old_secret", LargeBinary),
+    Column("old_secret_key_id", Text),
+    Column("old_secret_until", _TIME),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    Column("deleted_at", _TIME),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("event_at", _TIME, primary_key=True),
+    Column("next_attempt_at", _TIME, nullable=False),
+    Column("delivered_at", _TIME),
+    Column("xact", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("endpoint_id", _ID, primary_key=True),
+    Column("event_id", _ID, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("attempts", JSONB, nullable=False, server_default="[]"),
+)
+
+partners = Table(
+    "partners",
+    metadata,
+    Column("client_id", Integer, ForeignKey("clients.id"), primary_key=True),
+    Column("rate_per_s", Integer, nullable=False),
+    Column("suspended_at", _TIME),
+    Column("suspended_reason", Text),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    Column("removed_at", _TIME),
 )
