@@ -15,13 +15,13 @@ SIGNATURE_HEADER: Final = "webhook-signature"
 
 SECRET_BYTES: Final = 32
 
-_SECRET_PREFIX: Final = "whsec_"
+_PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
 
 
 def secret_text(secret: bytes) -> str:
     """A secret as its receiver is given it: `whsec_` and base64."""
-    return _SECRET_PREFIX + base64.b64encode(secret).decode()
+    return _PREFIX + base64.b64encode(secret).decode()
 
 
 def sign(secret: bytes, event_id: str, timestamp_s: int, body: bytes) -> str:
