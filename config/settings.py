@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from config.secret_keys import parse_secret_keys
+
 PREFIX: Final = "TEKANA_"
 
 CLIENT_VARIABLES: Final = frozenset({"TEKANA_API_URL", "TEKANA_API_KEY", "TEKANA_FLOWER_URL"})
@@ -86,6 +88,17 @@ class Settings(BaseModel):
     flower_password: SecretStr | None = Field(
         None, description="Password of Flower's user `operator`; Flower does not start without."
     )
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="`id:base64[,older:base64…]`: what callbacks are signed with is encrypted by "
+        "the first of these keys of 32 bytes, and read by any. Needed for callbacks alone.",
+    )
+    callback_threads: Annotated[int, Field(ge=1, le=512)] = Field(
+        32, description="Endpoints that one callback worker serves at once."
+    )
+    callback_allow_loopback: bool = Field(
+        False, description="Whether callbacks may go to this machine by http; development only."
+    )
     ready_file: str | None = Field(
         None, description="A file that a worker touches once it consumes its partitions."
     )
@@ -106,9 +119,20 @@ class Settings(BaseModel):
                 raise ValueError(f"{PREFIX}{name.upper()} is not such a URL") from None
         if self.api_waiters >= self.api_threads:
             raise ValueError("TEKANA_API_WAITERS must be less than TEKANA_API_THREADS")
+        self._check_secret_keys()
         if self.environment == "production":
             self._refuse_development_secrets()
+            if self.callback_allow_loopback:
+                raise ValueError("TEKANA_CALLBACK_ALLOW_LOOPBACK is for development alone")
         return self
+
+    def _check_secret_keys(self) -> None:
+        if self.secret_keys is None:
+            return
+        try:
+            parse_secret_keys(self.secret_keys.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"TEKANA_SECRET_KEYS {error}") from None
 
     def _refuse_development_secrets(self) -> None:
         for name in type(self).model_fields:

@@ -7,10 +7,14 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from config.settings import Settings
+from config.secret_keys import make_secret_key
+from config.settings import DEVELOPMENT_MARK, Settings
 from ops.stack.services import Services
 from storage import schema
 from storage.engine import operator_engine
+
+SECRET_KEYS = make_secret_key(f"{DEVELOPMENT_MARK}-1")
+"""For the secrets of callback endpoints, the same for every process of this test run."""
 
 _TEMPLATES: dict[tuple[str, int], str] = {}
 
@@ -26,6 +30,7 @@ def settings_for(services: Services, database: str | None = None, **overrides: A
             "TEKANA_DATABASE_URL": url,
             "TEKANA_BROKER_URL": services.broker_url,
             "TEKANA_REDIS_URL": services.redis_url,
+            "TEKANA_SECRET_KEYS": SECRET_KEYS,
             **{f"TEKANA_{name.upper()}": str(value) for name, value in overrides.items()},
         }
     )

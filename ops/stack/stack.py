@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.secret_keys import make_secret_key
 from config.settings import DEVELOPMENT_MARK
 from ops.errors import OperatorError
 from ops.stack.application import Api, ApplicationProcess, Flower, Worker
@@ -162,16 +163,20 @@ class Stack:
 
     def _remember_variables(self) -> None:
         """The settings every process of this stack gets, and other commands find."""
-        password = self.run.recall(_SECTION).get("flower_password")
-        password = password or f"{DEVELOPMENT_MARK}-{secrets.token_urlsafe(24)}"
+        state = self.run.recall(_SECTION)
+        password = state.get("flower_password") or f"{DEVELOPMENT_MARK}-{secrets.token_urlsafe(24)}"
+        secret_keys = state.get("secret_keys") or make_secret_key(f"{DEVELOPMENT_MARK}-1")
         settings = {
             # Settings that the user gives, such as TEKANA_BATCH_SIZE, hold for the processes.
             **{key: value for key, value in self._given.items() if key.startswith("TEKANA_")},
             **self.services.urls(),
             "TEKANA_ENVIRONMENT": "development",
             "TEKANA_FLOWER_PASSWORD": password,
+            "TEKANA_SECRET_KEYS": self._given.get("TEKANA_SECRET_KEYS") or secret_keys,
+            "TEKANA_CALLBACK_ALLOW_LOOPBACK": "true",
         }
-        self.run.remember(_SECTION, flower_password=password, variables=settings)
+        kept = {"flower_password": password, "secret_keys": secret_keys}
+        self.run.remember(_SECTION, **kept, variables=settings)
 
     def _child_environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in self._given.items() if not _is_ours(key)}
