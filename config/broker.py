@@ -14,6 +14,22 @@ DEAD_EXCHANGE: Final = "tekana.dead"
 
 DEAD_QUEUE: Final = "ledger.dead"
 
+OUTBOX_EXCHANGE: Final = "tekana.out"
+"""Direct and durable. The routing key is a partner's name. No partner may write to it, and our
+own processes need no right to publish past all exchanges."""
+
+INBOX_MESSAGES: Final = 200_000
+"""A payroll of 100,000 instructions fits while another one still waits. What is refused beyond
+that, its sender keeps and sends again."""
+
+INBOX_BYTES: Final = 256 * 1024 * 1024
+"""What an inbox may hold if a partner's messages are as large as they may be."""
+
+OUTBOX_EVENTS: Final = 100_000
+"""Of the contract, as is the week. What is dropped is at `GET /v1/events` as well."""
+
+OUTBOX_MS: Final = 7 * 24 * 3600 * 1000
+
 DELIVERY_LIMIT: Final = 1_000_000
 """Never unset: 3.10 would requeue at the tail and 4.x would stop at 20. Never -1: on 3.10
 that discards a message at its first redelivery."""
@@ -46,12 +62,54 @@ def partition_queue(partition: int) -> Queue:
     )
 
 
+def inbox_exchange(partner: str) -> str:
+    """Where a partner publishes. Fanout and durable, so that every routing key arrives."""
+    return f"in.{partner}"
+
+
+def inbox_queue(partner: str) -> Queue:
+    """What a partner published and the inbox worker has not passed on.
+
+    Bounded, and what does not fit is refused to its sender. There is no dead-lettering: a
+    partner decides when its messages expire, and could fill a queue that is everybody's.
+    """
+    return Queue(
+        name=f"in.{partner}",
+        exchange=inbox_exchange(partner),
+        routing_key="",
+        arguments={
+            "x-queue-type": "quorum",
+            "x-single-active-consumer": True,
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-overflow": "reject-publish",
+            "x-max-length": INBOX_MESSAGES,
+            "x-max-length-bytes": INBOX_BYTES,
+        },
+    )
+
+
+def outbox_queue(partner: str) -> Queue:
+    """A partner's events. Several may consume at once, and `basic.get` works."""
+    return Queue(
+        name=f"out.{partner}",
+        exchange=OUTBOX_EXCHANGE,
+        routing_key=partner,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-overflow": "drop-head",
+            "x-max-length": OUTBOX_EVENTS,
+            "x-message-ttl": OUTBOX_MS,
+        },
+    )
+
+
 def exchanges() -> dict[str, str]:
-    """Every exchange, with its type."""
-    return {LEDGER_EXCHANGE: "direct", DEAD_EXCHANGE: "fanout"}
+    """Every exchange that is not a partner's, with its type."""
+    return {LEDGER_EXCHANGE: "direct", DEAD_EXCHANGE: "fanout", OUTBOX_EXCHANGE: "direct"}
 
 
 def queues(partitions: int) -> list[Queue]:
-    """Every queue of a system with so many partitions."""
+    """Every queue of a system with so many partitions; those of partners are not among them."""
     dead = Queue(DEAD_QUEUE, DEAD_EXCHANGE, "", {"x-queue-type": "quorum"})
     return [dead, *(partition_queue(partition) for partition in range(partitions))]
