@@ -18,6 +18,13 @@ OUTBOX_EXCHANGE: Final = "tekana.out"
 """Direct and durable. The routing key is a partner's name. No partner may write to it, and our
 own processes need no right to publish past all exchanges."""
 
+CALLBACKS_EXCHANGE: Final = "tekana.callbacks"
+"""Direct and durable. The routing key is a queue's name."""
+
+CALLBACK_EVENTS: Final = "callbacks.events"
+CALLBACK_ENDPOINTS: Final = "callbacks.endpoints"
+CALLBACK_SWEEPS: Final = "callbacks.sweeps"
+
 INBOX_MESSAGES: Final = 200_000
 """A payroll of 100,000 instructions fits while another one still waits. What is refused beyond
 that, its sender keeps and sends again."""
@@ -104,12 +111,45 @@ def outbox_queue(partner: str) -> Queue:
     )
 
 
+def callback_queues() -> list[Queue]:
+    """What callback workers are told to do.
+
+    Each message only says where to look: everything is in Postgres, and a sweep finds what is
+    dropped here. So these queues are short, and nothing in them grows old.
+    """
+    return [
+        _callback_queue(CALLBACK_EVENTS, messages=20_000, ttl_ms=60_000),
+        _callback_queue(CALLBACK_ENDPOINTS, messages=20_000, ttl_ms=60_000),
+        _callback_queue(CALLBACK_SWEEPS, messages=100, ttl_ms=10_000),
+    ]
+
+
+def _callback_queue(name: str, messages: int, ttl_ms: int) -> Queue:
+    return Queue(
+        name=name,
+        exchange=CALLBACKS_EXCHANGE,
+        routing_key=name,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-overflow": "drop-head",
+            "x-max-length": messages,
+            "x-message-ttl": ttl_ms,
+        },
+    )
+
+
 def exchanges() -> dict[str, str]:
     """Every exchange that is not a partner's, with its type."""
-    return {LEDGER_EXCHANGE: "direct", DEAD_EXCHANGE: "fanout", OUTBOX_EXCHANGE: "direct"}
+    return {
+        LEDGER_EXCHANGE: "direct",
+        DEAD_EXCHANGE: "fanout",
+        OUTBOX_EXCHANGE: "direct",
+        CALLBACKS_EXCHANGE: "direct",
+    }
 
 
 def queues(partitions: int) -> list[Queue]:
-    """Every queue of a system with so many partitions; those of partners are not among them."""
+    """Every queue of a ledger with so many partitions; `callback_queues` are not among them."""
     dead = Queue(DEAD_QUEUE, DEAD_EXCHANGE, "", {"x-queue-type": "quorum"})
     return [dead, *(partition_queue(partition) for partition in range(partitions))]

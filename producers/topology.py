@@ -1,5 +1,6 @@
 """Make the exchanges, queues and bindings of `config.broker` exist."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import amqp
@@ -19,7 +20,9 @@ def declare(broker_url: str, partitions: int, name: str = "topology") -> None:
     """
     opening = connection(broker_url, name)
     try:
-        declare_on(open_channel(opening), partitions)
+        channel = open_channel(opening)
+        declare_on(channel, partitions)
+        _declare_queues(channel, broker.callback_queues())
         opening.close()
     finally:
         opening.collect()
@@ -31,16 +34,27 @@ def declaring(partitions: int) -> Declare:
 
 
 def declare_on(channel: amqp.Channel, partitions: int) -> None:
-    """Declare everything on an open channel. Raises: TopologyMismatch, which ends the channel."""
+    """Declare what the ledger needs. Raises: TopologyMismatch, which ends the channel."""
     try:
         for name, kind in broker.exchanges().items():
             channel.exchange_declare(name, kind, durable=True, auto_delete=False)
-        for queue in broker.queues(partitions):
+    except amqp.PreconditionFailed as error:
+        raise _mismatch(error) from error
+    _declare_queues(channel, broker.queues(partitions))
+
+
+def _declare_queues(channel: amqp.Channel, queues: Iterable[broker.Queue]) -> None:
+    try:
+        for queue in queues:
             channel.queue_declare(
                 queue.name, durable=True, auto_delete=False, arguments=queue.arguments
             )
             channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
     except amqp.PreconditionFailed as error:
-        raise TopologyMismatch(
-            f"the broker has it with other properties than this release needs: {error.reply_text}"
-        ) from error
+        raise _mismatch(error) from error
+
+
+def _mismatch(error: amqp.PreconditionFailed) -> TopologyMismatch:
+    return TopologyMismatch(
+        f"the broker has it with other properties than this release needs: {error.reply_text}"
+    )
