@@ -9,13 +9,17 @@ Reason = Literal["nacked", "returned", "closed", "timeout", "blocked", "unavaila
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message: a JSON body, where it goes, and its name, by which a return finds it."""
+    """One message: a JSON body, where it goes, and its name, by which a return finds it.
+
+    `type` is AMQP's property of that name, for readers who choose before they decode.
+    """
 
     exchange: str
     routing_key: str
     body: bytes
     message_id: str
     headers: Mapping[str, Any] | None = None
+    type: str | None = None
 
 
 class Unconfirmed(Exception):

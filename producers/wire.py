@@ -30,9 +30,10 @@ _BODY_BYTES: Final = 4096 - 8
 _frame = Struct(">BHI")
 _content = Struct(">HHQH")  # class, weight, size of the body, which properties follow
 
-# Which properties follow, as bits: content type, delivery mode, message id, app id; headers.
+# Which properties follow, as bits: content type, delivery mode, message id, app id; and others.
 _PROPERTIES: Final = 0x9088
 _WITH_HEADERS: Final = 0x2000
+_WITH_TYPE: Final = 0x0020
 _CONTENT_TYPE: Final = b"\x10application/json"
 _PERSISTENT: Final = b"\x02"
 _APP_ID: Final = b"\x06tekana"
@@ -44,9 +45,11 @@ def encode(message: Outgoing) -> bytes:
     Priority and expiration are never set: they would reorder messages, or drop them.
     Raises: ValueError if a name is longer than 255 bytes.
     """
-    flags, headers = _PROPERTIES, b""
+    flags, headers, kind = _PROPERTIES, b"", b""
     if message.headers:
-        flags, headers = _PROPERTIES | _WITH_HEADERS, dumps("F", [dict(message.headers)])
+        flags, headers = flags | _WITH_HEADERS, dumps("F", [dict(message.headers)])
+    if message.type is not None:
+        flags, kind = flags | _WITH_TYPE, _short(message.type)
     body = message.body
     header = b"".join(
         (
@@ -55,6 +58,7 @@ def encode(message: Outgoing) -> bytes:
             headers,
             _PERSISTENT,
             _short(message.message_id),
+            kind,
             _APP_ID,
         )
     )

@@ -57,6 +57,15 @@ def test_headers_travel_along() -> None:
     assert header.properties.message_id == "id-1"
 
 
+def test_a_type_travels_along_with_headers_and_without() -> None:
+    _, header, _ = read_by_pika(wire.encode(replace(A_MESSAGE, type="entry.posted")))
+    _, both, _ = read_by_pika(wire.encode(replace(A_MESSAGE, type="t", headers={"a": 1})))
+
+    assert (header.properties.type, header.properties.app_id) == ("entry.posted", "tekana")
+    assert header.properties.headers is None
+    assert (both.properties.type, both.properties.headers) == ("t", {"a": 1})
+
+
 @pytest.mark.parametrize("size", [0, 1, 4087, 4088, 4089, 8176, 8177, 100_000])
 def test_a_body_of_any_size_arrives_whole_in_frames_that_every_broker_takes(size: int) -> None:
     body = bytes(place % 251 for place in range(size))

@@ -1,0 +1,1 @@
+"""Partners' queues: what they publish comes in, and what they are told goes out."""
