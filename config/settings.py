@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    HttpUrl,
     PostgresDsn,
     RedisDsn,
     SecretStr,
@@ -99,6 +100,16 @@ class Settings(BaseModel):
     callback_allow_loopback: bool = Field(
         False, description="Whether callbacks may go to this machine by http; development only."
     )
+    broker_admin_url: SecretStr | None = Field(
+        None,
+        description="http://user:password@host:15672, the broker's management API for a user with "
+        "the tag `administrator`. Needed for the `partner` commands alone.",
+    )
+    partner_broker_url: str | None = Field(
+        None,
+        description="amqps://host:port/vhost, the broker as partners reach it, without a user. "
+        "Not set: as in `TEKANA_BROKER_URL`.",
+    )
     ready_file: str | None = Field(
         None, description="A file that a worker touches once it consumes its partitions."
     )
@@ -112,9 +123,14 @@ class Settings(BaseModel):
             ("database_url", PostgresDsn),
             ("broker_url", AmqpDsn),
             ("redis_url", RedisDsn),
+            ("broker_admin_url", HttpUrl),
+            ("partner_broker_url", AmqpDsn),
         ):
+            given = getattr(self, name)
+            if given is None:
+                continue
             try:
-                scheme(getattr(self, name).get_secret_value())
+                scheme(given.get_secret_value() if isinstance(given, SecretStr) else given)
             except ValidationError:
                 raise ValueError(f"{PREFIX}{name.upper()} is not such a URL") from None
         if self.api_waiters >= self.api_threads:

@@ -85,7 +85,8 @@ def env() -> None:
     if not settings or not all(part.running() for part in stack.services.recorded().values()):
         raise OperatorError("Nothing runs here.", "Start it with ./tekana up")
     urls = {name: settings[name] for name in URL_VARIABLES.values()}
-    for name, value in {**urls, **stack.client_variables()}.items():
+    admin = {name: settings[name] for name in ("TEKANA_BROKER_ADMIN_URL",) if name in settings}
+    for name, value in {**urls, **admin, **stack.client_variables()}.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -17,6 +17,11 @@ _URLS = {
     "rabbitmq": "amqp://tekana:{password}@{host}:{port}/tekana",
     "redis": "redis://:{password}@{host}:{port}/0",
 }
+_PORTS = {
+    "postgres": ("container",),
+    "rabbitmq": ("container", "management"),
+    "redis": ("container",),
+}
 
 
 class ComposeService(Service):
@@ -30,6 +35,15 @@ class ComposeService(Service):
     def url(self) -> str:
         """As for a private service: 127.0.0.1, a port and a password of our own."""
         return _URLS[self.name].format(password=self._password(), host=HOST, port=self._port())
+
+    @property
+    def management_url(self) -> str | None:
+        """RabbitMQ's management API, for the same user: `http://user:password@…`.
+
+        None in a container that an earlier release started.
+        """
+        port = self._run.recall(self.name)["ports"].get("management")
+        return port and f"http://tekana:{self._password()}@{HOST}:{port}"
 
     @property
     def log_path(self) -> Path:
@@ -49,10 +63,17 @@ class ComposeService(Service):
             raise
 
     def settle_ports(self) -> None:
-        """Choose a port, or another if somebody else took it while the service was down."""
+        """Choose ports, or others if somebody else took one while the service was down."""
+        if self.running():
+            return
         recorded = self._run.recall(self.name).get("ports", {})
-        if not self.running() and not (recorded and is_free(recorded["container"])):
-            self._run.remember(self.name, ports={"container": free_port()})
+        names = _PORTS[self.name]
+        if recorded.keys() >= set(names) and all(map(is_free, recorded.values())):
+            return
+        chosen: dict[str, int] = {}
+        for name in names:
+            chosen[name] = free_port(avoid=chosen.values())
+        self._run.remember(self.name, ports=chosen)
 
     def interrupt(self) -> None:
         """Compose gives up by itself after the health check's retries."""
@@ -109,7 +130,9 @@ class ComposeService(Service):
         for name in _URLS:
             state = self._run.recall(name)
             given[f"{name.upper()}_PASSWORD"] = state.get("password", "unused")
-            given[f"{name.upper()}_PORT"] = str(state.get("ports", {}).get("container", 0))
+            ports = state.get("ports", {})
+            given[f"{name.upper()}_PORT"] = str(ports.get("container", 0))
+            given[f"{name.upper()}_MANAGEMENT_PORT"] = str(ports.get("management", 0))
         given[f"{self.name.upper()}_PASSWORD"] = self._password()
         return given
 

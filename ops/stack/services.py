@@ -73,6 +73,13 @@ class Services:
         """The three TEKANA_*_URL variables of services that are up."""
         return {URL_VARIABLES[name]: service.url for name, service in self._made.items()}
 
+    def broker_admin_url(self) -> str | None:
+        """Where the broker that is up is administered; None if that is not known."""
+        service = self._made["rabbitmq"]
+        if isinstance(service, RabbitMQ | ComposeService):
+            return service.management_url
+        return self._environment.get("TEKANA_BROKER_ADMIN_URL")
+
     def routes(self) -> dict[str, Route]:
         """Where each service would come from; looks only, for `doctor`."""
         return discover(Search(environment=self._given()))

@@ -22,6 +22,7 @@ from ops.stack.together import Report, silent, start_all, stop_all
 
 _PARTITIONS = 8
 _SECTION = "application"
+_ADMIN = "TEKANA_BROKER_ADMIN_URL"
 FLOWER_USER = "operator"
 
 
@@ -165,11 +166,13 @@ class Stack:
         """The settings every process of this stack gets, and other commands find."""
         state = self.run.recall(_SECTION)
         password = state.get("flower_password") or f"{DEVELOPMENT_MARK}-{secrets.token_urlsafe(24)}"
+        admin_url = self.services.broker_admin_url()
         secret_keys = state.get("secret_keys") or make_secret_key(f"{DEVELOPMENT_MARK}-1")
         settings = {
             # Settings that the user gives, such as TEKANA_BATCH_SIZE, hold for the processes.
             **{key: value for key, value in self._given.items() if key.startswith("TEKANA_")},
             **self.services.urls(),
+            **({_ADMIN: admin_url} if admin_url else {}),
             "TEKANA_ENVIRONMENT": "development",
             "TEKANA_FLOWER_PASSWORD": password,
             "TEKANA_SECRET_KEYS": self._given.get("TEKANA_SECRET_KEYS") or secret_keys,
