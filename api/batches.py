@@ -6,11 +6,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from api.bodies import decoded, field_errors
+from api.bodies import decoded
 from api.intake import Intake, Submission
 from api.problems import Problem
 from domain.fields import IdempotencyKey
 from domain.instructions import SCOPES, Instruction, instruct
+from domain.problems import field_errors
 from storage.clients import Client
 
 ITEMS_MAX: Final = 1000

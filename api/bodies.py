@@ -1,6 +1,5 @@
 """From bytes that anybody may have sent to data that the types accept."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from flask import request
@@ -10,23 +9,9 @@ from api.answers import JSON
 from api.problems import Problem
 from domain.decoding import MalformedJson, decode_json
 from domain.instructions import DATA, Data
+from domain.problems import field_errors
 
-BODY_BYTES_MAX: Final = 64 * 1024
 BATCH_BYTES_MAX: Final = 1024 * 1024
-
-_ERRORS_SHOWN: Final = 20
-_NAME_SHOWN: Final = 64
-
-_PREFIX: Final = "Value error, "
-
-_IN_OUR_WORDS: Final = {
-    "dict_type": "must be an object",
-    "extra_forbidden": "is not known here",
-    "missing": "is needed",
-    "model_type": "must be an object",
-    "string_unicode": "must be text without lone surrogates",
-}
-"""Where pydantic's words are about Python."""
 
 
 def read_json(limit_bytes: int) -> Any:
@@ -73,28 +58,3 @@ def decoded(instruction_type: str, data: Any, pointer: str = "") -> Data:
         return DATA[instruction_type].model_validate(data)
     except ValidationError as error:
         raise Problem("invalid_body", errors=field_errors(error, pointer)) from None
-
-
-def field_errors(error: ValidationError, pointer: str = "") -> list[dict[str, str]]:
-    """What the types say, without a value that was sent."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return [
-        {
-            "pointer": pointer + _pointer(fault["loc"]),
-            "detail": _IN_OUR_WORDS.get(fault["type"]) or fault["msg"].removeprefix(_PREFIX),
-        }
-        for fault in faults[:_ERRORS_SHOWN]
-    ]
-
-
-def _pointer(location: Iterable[int | str]) -> str:
-    """A JSON pointer (RFC 6901). It ends early at a name of the caller's that is not plain."""
-    pointer = ""
-    for step in location:
-        name = str(step)
-        if name == "[key]":  # pydantic's way of saying that the key itself is wrong.
-            continue
-        if len(name) > _NAME_SHOWN or not name.isascii() or not name.isprintable():
-            break
-        pointer += "/" + name.replace("~", "~0").replace("/", "~1")
-    return pointer

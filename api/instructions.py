@@ -13,7 +13,7 @@ from api import schemas
 from api.access import ANY_KEY, allowed_to, caller
 from api.answers import answer, to_json
 from api.batches import submit_batch
-from api.bodies import BATCH_BYTES_MAX, BODY_BYTES_MAX, decoded, read_json
+from api.bodies import BATCH_BYTES_MAX, decoded, read_json
 from api.finding import Finding, Found
 from api.headers import idempotency_key, wait_s
 from api.intake import Intake, Submission
@@ -23,6 +23,7 @@ from api.queries import Query
 from api.waits import Wait, Waits
 from domain.identity import instruction_id
 from domain.instructions import DATA, INSTRUCTIONS, SCOPES, instruct
+from domain.problems import BODY_BYTES_MAX
 
 _ROUTES: Final = {
     "/customers": "customer.open",

@@ -11,8 +11,9 @@ from api import schemas
 from api.answers import JSON
 from api.batches import ITEMS_MAX
 from api.headers import WAIT_S_MAX
-from api.problems import KINDS, MEDIA_TYPE
+from api.problems import MEDIA_TYPE
 from domain.instructions import DATA
+from domain.problems import KINDS
 
 _V = TypeVar("_V", bound=Callable[..., Any])
 Schema = dict[str, Any]

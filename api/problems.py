@@ -1,45 +1,18 @@
 """Every error that a caller can meet, as an RFC 9457 problem document."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from flask import Response
 
 from api.answers import answer, to_json
 from api.envelope import request_id
+from domain.problems import KINDS, problem_document
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 RETRY_AFTER_S: Final = 1
 
-
-class Kind(NamedTuple):
-    """What all problems of one code have in common."""
-
-    status: int
-    title: str
-
-
-KINDS: Final[dict[str, Kind]] = {
-    "malformed_request": Kind(400, "The request is not HTTP as this server reads it."),
-    "malformed_json": Kind(400, "The body is not one strict JSON text."),
-    "idempotency_key_missing": Kind(400, "An Idempotency-Key header is needed."),
-    "idempotency_key_invalid": Kind(
-        400, "The Idempotency-Key must be 1 to 255 visible ASCII characters."
-    ),
-    "unauthorized": Kind(401, "A valid API key is needed."),
-    "forbidden": Kind(403, "The API key lacks the scope for this."),
-    "not_found": Kind(404, "There is no such thing, or it is not yours to see."),
-    "method_not_allowed": Kind(405, "This address has no such method."),
-    "body_too_large": Kind(413, "The body is too large."),
-    "unsupported_media_type": Kind(415, "The body must be application/json, not compressed."),
-    "invalid_body": Kind(422, "The body does not fit its type."),
-    "invalid_query": Kind(422, "The query does not fit this address."),
-    "idempotency_key_reused": Kind(422, "This idempotency key was used with another body."),
-    "internal_error": Kind(500, "Something is wrong on our side."),
-    "temporarily_unavailable": Kind(503, "Repeat the same request in a moment."),
-}
-"""Every code, as the contract names them. 429 belongs to whatever limits rates."""
 
 _CODE_OF_STATUS: Final = {
     kind.status: code
@@ -48,11 +21,7 @@ _CODE_OF_STATUS: Final = {
 
 
 class Problem(Exception):
-    """Ends a request with a problem document. `detail` repeats nothing of what was sent.
-
-    Each of `errors` has a `detail`, and a `pointer` into the body (RFC 6901) or the name of a
-    query `parameter`.
-    """
+    """Ends a request with a problem document, as `domain.problems` describes it."""
 
     def __init__(
         self,
@@ -77,17 +46,7 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """The problem document, as an answer's body or inside the answer to a batch."""
-        document: dict[str, Any] = {
-            "type": f"urn:tekana:problem:{self.code}",
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "code": self.code,
-            "request_id": request_id(),
-        }
-        if self.detail is not None:
-            document["detail"] = self.detail
-        if self.errors:
-            document["errors"] = list(self.errors)
+        document = problem_document(self.code, request_id(), self.detail, self.errors)
         return {**document, **self.members}
 
     def response(self) -> Response:

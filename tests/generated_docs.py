@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from api.problems import KINDS
 from config import broker
 from config.settings import PREFIX, Settings
+from domain.problems import KINDS
 from domain.rejections import DETAILS, Code
 from ops.stack.folder import CHECKOUT
 from storage import faults

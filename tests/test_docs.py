@@ -7,9 +7,9 @@ import click
 import pytest
 
 from api.app import Parts, create_app
-from api.problems import KINDS
 from config import broker
 from config.settings import PREFIX, Settings
+from domain.problems import KINDS
 from domain.rejections import Code
 from ops.cli import main
 from ops.stack.folder import CHECKOUT

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # Its stubs are a package of their own.
 import pytest
 
-from api.problems import KINDS
 from domain.instructions import DATA
+from domain.problems import KINDS
 from tests.api.conftest import Door
 from tests.api.server import Server
 from tests.api.test_access import CASES

@@ -12,8 +12,9 @@ import requests
 
 from api.bodies import BATCH_BYTES_MAX
 from api.headers import WAIT_S_MAX
-from api.problems import KINDS, MEDIA_TYPE
+from api.problems import MEDIA_TYPE
 from config.settings import Settings
+from domain.problems import KINDS
 from ops.stack.ports import HOST
 from tests.deploy import tools
 from tests.deploy.compose_file import services
