@@ -98,13 +98,20 @@ class Books:
     """Owner client by customer id."""
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     """Outcomes already given, by instruction id."""
-    grants: frozenset[tuple[int, str]] = frozenset()
-    """Clients that were granted a wallet which is not theirs, with the wallet."""
+    grants: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By wallet id, the clients that were granted it though another opened it."""
     settlements: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def may_use(self, client_id: int, wallet: Wallet) -> bool:
         """Whether a client may read and debit a wallet: it opened it, or was granted it."""
-        return wallet.client_id == client_id or (client_id, wallet.id) in self.grants
+        return wallet.client_id == client_id or client_id in self.grants.get(wallet.id, ())
+
+    def readers(self, wallet: Wallet) -> tuple[int, ...]:
+        """The clients that are told of a wallet's entries. Settlement accounts are nobody's."""
+        if wallet.customer_id is None:
+            return ()
+        granted = self.grants.get(wallet.id)
+        return (wallet.client_id,) if granted is None else (wallet.client_id, *granted)
 
 
 class Answer(StrEnum):

@@ -43,9 +43,7 @@ KNOWN_CUSTOMERS: Final = text("""
 """)
 
 GRANTS: Final = text("""
-    SELECT client_id, wallet_id FROM grants
-    WHERE wallet_id = ANY (CAST(:wallet_ids AS uuid[]))
-      AND client_id = ANY (CAST(:client_ids AS integer[]))
+    SELECT wallet_id, client_id FROM grants WHERE wallet_id = ANY (CAST(:wallet_ids AS uuid[]))
 """)
 
 OPEN_CUSTOMERS: Final = text("""
@@ -129,7 +127,7 @@ def load(
         wallets=wallets,
         customers=_customers(connection, instructions),
         outcomes={row.id: restored_outcome(row) for row in known},
-        grants=_grants(connection, instructions, wallets),
+        grants=_grants(connection, wallets),
         settlements=settlements,
     )
     return Loaded(books, places)
@@ -193,15 +191,14 @@ def _customers(connection: Connection, instructions: Sequence[Instruction]) -> d
     return {row.id: row.client_id for row in rows}
 
 
-def _grants(
-    connection: Connection, instructions: Sequence[Instruction], wallets: dict[str, Wallet]
-) -> frozenset[tuple[int, str]]:
-    clients = {instruction.client_id for instruction in instructions}
-    foreign = [w.id for w in wallets.values() if len(clients) > 1 or w.client_id not in clients]
-    if not foreign:
-        return frozenset()
-    named = {"wallet_ids": array(foreign), "client_ids": array(clients)}
-    return frozenset((row[0], row[1]) for row in connection.execute(GRANTS, named))
+def _grants(connection: Connection, wallets: dict[str, Wallet]) -> dict[str, tuple[int, ...]]:
+    """All grants of the wallets, because whoever may read one is told of its entries."""
+    customers = [wallet.id for wallet in wallets.values() if wallet.customer_id is not None]
+    grants: dict[str, tuple[int, ...]] = {}
+    if customers:
+        for wallet_id, client_id in connection.execute(GRANTS, {"wallet_ids": array(customers)}):
+            grants[wallet_id] = (*grants.get(wallet_id, ()), client_id)
+    return grants
 
 
 def _open(

@@ -13,7 +13,7 @@ from domain.instructions import Instruction
 from domain.posting import post, reject
 from domain.views import outcome_view
 from storage import books as stored_books
-from storage import partitions
+from storage import events, partitions
 from storage.settlements import Settlements
 
 _LOCK_SPACE: Final = 0x7465
@@ -43,6 +43,8 @@ class Decided:
 
     books: Books
     posting: Posting
+    pending: events.Written | None
+    """The events that are to be handed on to those who wait for them, if anybody does."""
 
     def views(self) -> Iterator[tuple[Decision, dict[str, Any]]]:
         """Each outcome that is new, as its submitter sees it, in order."""
@@ -98,8 +100,7 @@ class Ledger:
             if taken.paused_at is not None:
                 raise Paused(partition)
             loaded = stored_books.load(connection, instructions, settlements)
-            posting = _save(connection, partition, taken.position, loaded, clock, decide)
-        return Decided(loaded.books, posting)
+            return _save(connection, partition, taken.position, loaded, clock, decide)
 
     def reject(
         self,
@@ -122,8 +123,7 @@ class Ledger:
             also(connection)
             taken = _take(connection, partition)
             loaded = stored_books.load(connection, [instruction], settlements)
-            posting = _save(connection, partition, taken.position, loaded, clock, decide)
-        return Decided(loaded.books, posting)
+            return _save(connection, partition, taken.position, loaded, clock, decide)
 
 
 def _take(connection: Connection, partition: int) -> Row[Any]:
@@ -138,10 +138,12 @@ def _save(
     loaded: stored_books.Loaded,
     clock: Callable[[], datetime],
     decide: Callable[[Books, datetime], Posting],
-) -> Posting:
-    """Decide with the books loaded and locked, and write what was decided."""
-    posting = decide(loaded.books, clock())
+) -> Decided:
+    """Decide with the books loaded and locked; write what was decided, and whom it concerns."""
+    now = clock()
+    posting = decide(loaded.books, now)
     reached = stored_books.save(connection, loaded, posting, partition, position)
     if reached != position:
         connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})
-    return posting
+    written = events.write(connection, loaded.books, posting, now)
+    return Decided(loaded.books, posting, written)

@@ -8,8 +8,13 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from storage import audit
-from storage.tables import parked
+from domain.events import Event, EventType, without_personal_data
+from domain.fields import timestamp_text
+from domain.identity import derived_id
+from domain.instructions import Instruction, Undecodable, decode
+from domain.views import queued_view
+from storage import audit, events
+from storage.tables import instructions, parked
 
 Resolution = Literal["retried", "rejected", "discarded"]
 
@@ -45,7 +50,8 @@ def park(
     """Keep a message; committed on return, so that it can be acknowledged.
 
     The same bytes on the same partition are kept once for as long as nobody has resolved
-    them. Returns whether they are new.
+    them. Returns whether they are new. Whoever submitted the instruction in it is told, unless
+    it has an outcome; nothing is handed on, because that event can wait for the sweep.
     """
     statement = insert(parked).values(
         partition=partition,
@@ -60,7 +66,10 @@ def park(
         index_where=text("resolution IS NULL"),
     )
     with engine.begin() as connection:
-        return connection.execute(once.returning(parked.c.id)).first() is not None
+        parked_id = connection.scalar(once.returning(parked.c.id))
+        if parked_id is not None and instruction_id is not None:
+            _tell(connection, parked_id, body, at)
+    return parked_id is not None
 
 
 def list_unresolved(engine: Engine, limit: int = 100) -> list[Parked]:
@@ -101,6 +110,27 @@ def resolve(
     if resolved.rowcount == 0:
         raise NotParked(parked_id)
     audit.record(connection, who, f"parked.{resolution}", str(parked_id), reason)
+
+
+def _tell(connection: Connection, parked_id: int, body: bytes, at: datetime) -> None:
+    try:
+        instruction = decode(body)
+    except Undecodable:
+        return
+    outcome = select(instructions.c.id).where(instructions.c.id == instruction.id)
+    if connection.scalar(outcome) is None:
+        event = _event(instruction, parked_id, at)
+        events.add_documents(connection, instruction.client_id, [event], at)
+
+
+def _event(instruction: Instruction, parked_id: int, at: datetime) -> Event:
+    """It may be parked again after a retry, which is another event: hence the number."""
+    return Event(
+        derived_id("event", instruction.client_id, instruction.id, "parked", parked_id),
+        EventType.PARKED,
+        timestamp_text(at),
+        without_personal_data(queued_view(instruction, "parked")),
+    )
 
 
 def _restored(row: Any) -> Parked:

@@ -4,25 +4,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, text
 
+from domain.books import Entry
 from domain.fields import timestamp_text
-from domain.instructions import INSTRUCTIONS, Instruction, Undecodable, decode
+from domain.instructions import Undecodable, decode
 from domain.money import EXPONENTS
-from domain.views import outcome_view, queued_view
-from storage.rows import restored_outcome
+from domain.views import queued_view
+from storage.shown import SHOWN_INSTRUCTIONS, entry_view, instruction_view
 
-# An outcome shows only the wallets that its reader may see, and no settlement account.
-INSTRUCTION: Final = text("""
-    SELECT instruction.*, opening.data AS opening,
-           ARRAY(
-               SELECT wallet.id FROM wallets AS wallet
-               WHERE wallet.id IN (source_wallet_id, destination_wallet_id)
-                 AND wallet.customer_id IS NOT NULL
-                 AND (wallet.client_id = :client_id OR EXISTS (
-                     SELECT FROM grants
-                     WHERE grants.wallet_id = wallet.id AND grants.client_id = :client_id))
-           ) AS readable
-    FROM instructions AS instruction
-    LEFT JOIN openings AS opening ON opening.instruction_id = instruction.id
+INSTRUCTION: Final = text(f"""
+    {SHOWN_INSTRUCTIONS}
     WHERE instruction.id = CAST(:id AS uuid) AND instruction.client_id = :client_id
 """)
 
@@ -77,9 +67,7 @@ _ENTRIES: Final = """
     ORDER BY seq {order} LIMIT :limit
 """
 
-_ENTRY_COLUMNS: Final = (
-    "id, client_id, type, currency, reference, metadata, decided_at AS posted_at"
-)
+_ENTRY_COLUMNS: Final = "id, client_id, type, currency, reference, metadata, decided_at"
 
 ENTRIES_NEWEST_FIRST: Final = text(
     _ENTRIES.format(columns=_ENTRY_COLUMNS, bound="< :bound", order="DESC")
@@ -104,8 +92,7 @@ def instruction(engine: Engine, client_id: int, instruction_id: str) -> dict[str
         row = connection.execute(INSTRUCTION, named).one_or_none()
         if row is None:
             return _parked(connection, client_id, instruction_id)
-    readable = frozenset(row.readable)
-    return outcome_view(_restored(row), restored_outcome(row), readable.__contains__)
+    return instruction_view(row)
 
 
 def fingerprint(engine: Engine, client_id: int, instruction_id: str) -> str | None:
@@ -171,7 +158,13 @@ def entries(
         found = connection.execute(WALLET, {"client_id": client_id, "id": wallet_id})
         if found.one_or_none() is None:
             return None
-        return [_entry_view(row, client_id) for row in connection.execute(statement, named)]
+        rows = connection.execute(statement, named)
+        return [
+            entry_view(
+                row, Entry(wallet_id, row.seq, row.amount, row.balance), row.counterparty, client_id
+            )
+            for row in rows
+        ]
 
 
 def _parked(connection: Connection, client_id: int, instruction_id: str) -> dict[str, Any] | None:
@@ -185,37 +178,6 @@ def _parked(connection: Connection, client_id: int, instruction_id: str) -> dict
     if instruction.client_id != client_id or instruction.id != instruction_id:
         return None
     return queued_view(instruction, "parked")
-
-
-def _restored(row: Row[Any]) -> Instruction:
-    """The instruction whose outcome a row of `instructions` holds."""
-    if row.opening is not None:
-        data = row.opening
-    else:
-        data = {
-            "amount": row.amount,
-            "currency": row.currency,
-            "reference": row.reference,
-            "metadata": row.metadata,
-            "expires_at": None if row.expires_at is None else timestamp_text(row.expires_at),
-        }
-        match row.type:
-            case "transfer":
-                data["source_wallet_id"] = row.source_wallet_id
-                data["destination_wallet_id"] = row.destination_wallet_id
-            case "deposit":
-                data["wallet_id"] = row.destination_wallet_id
-            case "withdrawal":
-                data["wallet_id"] = row.source_wallet_id
-    return INSTRUCTIONS[row.type].model_validate(
-        {
-            "client_id": row.client_id,
-            "idempotency_key": row.idempotency_key,
-            "fingerprint": bytes(row.fingerprint).hex(),
-            "submitted_at": timestamp_text(row.submitted_at),
-            "data": data,
-        }
-    )
 
 
 def _customer_view(row: Row[Any]) -> dict[str, Any]:
@@ -243,21 +205,4 @@ def _wallet_view(row: Row[Any]) -> dict[str, Any]:
         "status": row.status,
         "seq": row.seq,
         "opened_at": timestamp_text(row.opened_at),
-    }
-
-
-def _entry_view(row: Row[Any], client_id: int) -> dict[str, Any]:
-    settlement = row.type in ("deposit", "withdrawal")
-    return {
-        "seq": row.seq,
-        "amount": row.amount,
-        "balance": row.balance,
-        "currency": row.currency,
-        "exponent": EXPONENTS[row.currency],
-        "instruction_id": row.id,
-        "type": row.type,
-        "counterparty_wallet_id": None if settlement else row.counterparty,
-        "reference": row.reference,
-        "metadata": row.metadata if row.client_id == client_id else None,
-        "posted_at": timestamp_text(row.posted_at),
     }

@@ -5,9 +5,19 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from storage import partitions
+
+DAYS_AHEAD: Final = 7
+"""For so many days partitions are made ahead of time."""
+
+DAYS_KEPT: Final = 30
+"""Events and deliveries are kept for so many days."""
+
+ROLL_DAYS: Final = text("""
+    SELECT roll_days(CAST(now() AT TIME ZONE 'UTC' AS date), :ahead, :kept)
+""")
 
 _LOCK: Final = 0x74656B61
 """Any number that nothing else locks: two processes that migrate at once take turns."""
@@ -15,6 +25,8 @@ _LOCK: Final = 0x74656B61
 
 def migrate(engine: Engine, partition_count: int) -> None:
     """Apply the steps that are missing, then hold the database to its partition count.
+
+    The days of events that are about to come get their partitions too.
 
     Raises: PartitionCountMismatch if the database was made with another count.
     """
@@ -26,3 +38,9 @@ def migrate(engine: Engine, partition_count: int) -> None:
         command.upgrade(config, "head")
         partitions.create(connection, partition_count)
         partitions.check(connection, partition_count)
+        roll_days(connection)
+
+
+def roll_days(connection: Connection) -> None:
+    """Make the partitions of the days that come, and drop those whose days are over."""
+    connection.execute(ROLL_DAYS, {"ahead": DAYS_AHEAD, "kept": DAYS_KEPT})

@@ -6,7 +6,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM tekana_api, tekana_ledger, tekana
 
 -- The API authenticates and answers questions.
 GRANT SELECT ON
-    api_keys, clients, customers, grants, instructions, openings, parked, wallets
+    api_keys, clients, customers, events, grants, instructions, openings, parked, wallets
     TO tekana_api;
 -- It refuses to start with another partition count than the database's.
 GRANT SELECT (id) ON partitions TO tekana_api;
@@ -17,7 +17,11 @@ GRANT SELECT ON
     TO tekana_ledger;
 -- To park a message once, it must be able to see whether the same bytes wait already.
 GRANT SELECT (partition, body, resolution, id) ON parked TO tekana_ledger;
-GRANT INSERT ON customers, instructions, openings, parked, wallets TO tekana_ledger;
+GRANT INSERT ON customers, events, instructions, openings, parked, wallets TO tekana_ledger;
+-- What it writes of events it does not read again, but for whether somebody waits to be told.
+GRANT SELECT (xact, pending) ON events TO tekana_ledger;
+GRANT SELECT (client_id, enabled, deleted_at) ON callback_endpoints TO tekana_ledger;
+GRANT SELECT (client_id, removed_at) ON partners TO tekana_ledger;
 GRANT UPDATE (balance, seq) ON wallets TO tekana_ledger;
 GRANT UPDATE (position) ON partitions TO tekana_ledger;
 

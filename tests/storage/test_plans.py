@@ -23,7 +23,7 @@ LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
     "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
     "known outcomes": (statements.KNOWN_OUTCOMES, {"ids": IDS}),
     "known customers": (statements.KNOWN_CUSTOMERS, {"ids": IDS}),
-    "grants": (statements.GRANTS, {"wallet_ids": IDS, "client_ids": "{1,2}"}),
+    "grants": (statements.GRANTS, {"wallet_ids": IDS}),
     "move wallets": (
         statements.MOVE_WALLETS,
         {"places": PLACES, "ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},

@@ -1,5 +1,6 @@
 """The migrations and the tables that the code knows are the same."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,7 +17,11 @@ from tests.storage.conftest import Books
 from tests.support import fresh_database, settings_for
 
 PARTIAL_INDEXES = {
+    "callback_endpoints_client",
     "customers_legacy",
+    "deliveries_due",
+    "deliveries_newest",
+    "events_pending",
     "instructions_destination",
     "instructions_source",
     "parked_instruction",
@@ -26,6 +31,8 @@ PARTIAL_INDEXES = {
 }
 """Said in the migration only: Core has no use for them."""
 
+PARTITION = re.compile(r"(events|deliveries)_(default|\d{8})")
+
 
 def test_the_tables_are_what_the_migrations_make(operator: Engine):
     with operator.connect() as connection:
@@ -33,7 +40,9 @@ def test_the_tables_are_what_the_migrations_make(operator: Engine):
             connection,
             opts={
                 "compare_type": True,
-                "include_object": lambda _o, name, *_: name not in PARTIAL_INDEXES,
+                "include_object": lambda _o, name, *_: (
+                    not (name in PARTIAL_INDEXES or PARTITION.fullmatch(name))
+                ),
             },
         )
         differences = [d for d in compare_metadata(context, metadata) if "comment" not in str(d)]
