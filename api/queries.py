@@ -3,6 +3,8 @@
 import base64
 import binascii
 import re
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
 from flask import request
@@ -10,12 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.problems import Problem
 from domain.fields import Id, IdempotencyKey, LegacyId
+from storage.feed import Cursor
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
 SEQ_MAX: Final = 2**53
 
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_FEED_PLACE: Final = re.compile(r"([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,10})", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FEED_END_US: Final = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _ID: Final = TypeAdapter(Id)
 _LEGACY_ID: Final = TypeAdapter(LegacyId)
 _KEY: Final = TypeAdapter(IdempotencyKey)
@@ -47,6 +53,13 @@ class Query:
     def limit(self) -> int:
         """How many things a page holds."""
         return self.number("limit", 1, LIMIT_MAX) or LIMIT_DEFAULT
+
+    def one_of(self, name: str, known: Collection[str]) -> str | None:
+        """One of the words that are known, if any is given."""
+        value = self._given.get(name)
+        if value is not None and value not in known:
+            refuse(name, f"must be one of: {', '.join(known)}")
+        return value
 
     def legacy_id(self) -> str:
         """The id that a customer has somewhere else."""
@@ -97,6 +110,25 @@ class Query:
         if not _NUMBER.fullmatch(cursor[1]):
             refuse("cursor", "is none of ours")
         return cursor[0], int(cursor[1])
+
+    def cursor_feed(self) -> Cursor | None:
+        """Where to go on reading a client's events."""
+        cursor = self._cursor("f")
+        if cursor is None:
+            return None
+        found = _FEED_PLACE.fullmatch(cursor[1])
+        if found is None:
+            refuse("cursor", "is none of ours")
+        xact, at_us, ordinal = map(int, found.groups())
+        if xact >= 2**63 or at_us > _FEED_END_US or ordinal >= 2**31:
+            refuse("cursor", "is none of ours")
+        return Cursor(xact, _EPOCH + timedelta(microseconds=at_us), ordinal)
+
+
+def cursor_of_feed(cursor: Cursor) -> str:
+    """A place in a client's events as a cursor."""
+    at_us = (cursor.at - _EPOCH) // timedelta(microseconds=1)
+    return cursor_of("f", f"{cursor.xact}.{at_us}.{cursor.ordinal}")
 
 
 def cursor_of(kind: str, place: str | int) -> str:
