@@ -56,6 +56,7 @@ CASES = {
     ("GET", "/v1/customers/<uuid:id>/wallets"): Case("wallets:read"),
     ("GET", "/v1/wallets/<uuid:id>"): Case("wallets:read"),
     ("GET", "/v1/wallets/<uuid:id>/entries"): Case("wallets:read"),
+    ("GET", "/v1/events"): Case(None),
 }
 
 PUBLIC = {
