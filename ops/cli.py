@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "verify": ("verify",),
     "bench": ("bench",),
     "clients": ("client",),
+    "partner": ("partner",),
     "partitions": ("partition",),
     "parked": ("parked",),
 }

@@ -1,5 +1,6 @@
 """Partners: clients that publish to an exchange and read a queue of their own."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -7,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
 
 from storage import audit
-from storage.clients import ProvisioningError, client_id_of
-from storage.tables import clients, partners
+from storage.clients import ProvisioningError, add_client, client_id_of
+from storage.tables import clients, grants, partners, settlement_floors
 
 DEFAULT_RATE_PER_S: Final = 1_000
 """Messages per second that are taken from an inbox. Those above wait; none is dropped."""
@@ -85,34 +86,80 @@ def summary(connection: Connection, name: str) -> PartnerSummary:
     return PartnerSummary(**row._mapping)
 
 
-def add(connection: Connection, name: str, *, rate_per_s: int, who: str, reason: str) -> bool:
+def granted(connection: Connection, client_id: int) -> list[str]:
+    """The wallets of others that a client may read and debit."""
+    statement = select(grants.c.wallet_id).where(grants.c.client_id == client_id)
+    return list(connection.scalars(statement.order_by(grants.c.wallet_id)))
+
+
+def ensure_client(
+    connection: Connection,
+    name: str,
+    scopes: Collection[str],
+    *,
+    who: str,
+    reason: str,
+    settlement_floors_minor: Mapping[str, int] | None = None,
+) -> bool:
+    """Make the client that is to be a partner, unless there is one with just these properties.
+
+    Returns whether it was made. Of a client that exists, no scopes and no floors mean: as they
+    are. Raises: ProvisioningError if it has others than these, for they are not changed.
+    """
+    floors = dict(settlement_floors_minor or {})
+    found = connection.execute(
+        select(clients.c.id, clients.c.scopes).where(clients.c.name == name)
+    ).one_or_none()
+    if found is None:
+        if not scopes:
+            raise ProvisioningError(f"there is no client {name!r}, and a new one needs scopes")
+        add_client(connection, name, scopes, who=who, reason=reason, settlement_floors_minor=floors)
+        return True
+    if scopes and set(scopes) != set(found.scopes):
+        raise ProvisioningError(
+            f"the client {name!r} exists with other scopes: {', '.join(found.scopes)}"
+        )
+    bound = settlement_floors.c
+    rows = connection.execute(
+        select(bound.currency, bound.floor).where(bound.client_id == found.id)
+    )
+    if floors and floors != {row.currency: row.floor for row in rows}:
+        raise ProvisioningError(f"the client {name!r} exists with other floors")
+    return False
+
+
+def add(
+    connection: Connection, name: str, *, who: str, reason: str, rate_per_s: int | None = None
+) -> bool:
     """Make a client a partner, or one that was removed a partner again.
 
     Returns whether that changed anything. From then on its events are kept for its queue, so
-    that queue should be made within the same command.
+    that queue should be made by the same command. Without a rate it has the usual one, or the
+    one that it has.
 
     Raises: ProvisioningError if there is no such client, or it is a partner with another rate.
     """
     client_id = client_id_of(connection, name)
     row = _locked(connection, name)
+    rate = rate_per_s or DEFAULT_RATE_PER_S
     if row is None:
-        connection.execute(insert(partners).values(client_id=client_id, rate_per_s=rate_per_s))
+        connection.execute(insert(partners).values(client_id=client_id, rate_per_s=rate))
     elif row["removed_at"] is not None:
         _set(
             connection,
             client_id,
-            rate_per_s=rate_per_s,
+            rate_per_s=rate,
             removed_at=None,
             suspended_at=None,
             suspended_reason=None,
         )
-    elif row["rate_per_s"] != rate_per_s:
+    elif rate_per_s not in (None, row["rate_per_s"]):
         raise ProvisioningError(
             f"the partner {name!r} exists with a rate of {row['rate_per_s']} per second"
         )
     else:
         return False
-    audit.record(connection, who, "partner.add", name, reason, rate_per_s=rate_per_s)
+    audit.record(connection, who, "partner.add", name, reason, rate_per_s=rate)
     return True
 
 
