@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.events import EventType
 from domain.fields import CurrencyCode, Id, Timestamp
 from domain.rejections import Code
 
@@ -172,6 +173,26 @@ class EntryPage(_View):
 
     data: list[Entry]
     next_cursor: str | None
+
+
+class Event(_View):
+    """Something that happened. The same id is the same event, however often it is told."""
+
+    version: Literal[1]
+    id: Id
+    type: EventType
+    timestamp: Timestamp
+    data: dict[str, Any] = Field(
+        description="The instruction as polled, without personal data; for `entry.posted` the "
+        "entry as the list of entries shows it, with its `wallet_id`."
+    )
+
+
+class EventPage(_View):
+    """A page of events."""
+
+    data: list[Event]
+    next_cursor: str = Field(description="Always given: ask again later with it.")
 
 
 class Health(_View):
