@@ -10,20 +10,11 @@ from flask import Response
 from api import schemas
 from api.access import allowed_to, caller
 from api.answers import answer, to_json
-from api.openapi import described, query
+from api.openapi import PAGING, described, query
 from api.problems import Problem
-from api.queries import LIMIT_DEFAULT, LIMIT_MAX, SEQ_MAX, Query, cursor_of, refuse
+from api.queries import SEQ_MAX, Query, cursor_of, refuse
 from api.reading import Reading
 from storage import reads
-
-_PAGING: Final = (
-    query(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
-        "How many things a page holds.",
-    ),
-    query("cursor", {"type": "string"}, "The `next_cursor` of the page before."),
-)
 
 _AFTER_SEQ: Final = query(
     "after_seq",
@@ -57,7 +48,7 @@ def routes(read: Reading) -> APIBlueprint:
         {200: "A page of customers, by id."},
         schema=schemas.CustomerPage,
         problems=(422,),
-        parameters=[_LEGACY_ID, *_PAGING],
+        parameters=[_LEGACY_ID, *PAGING],
     )
     @allowed_to("customers:read")
     def customers() -> Response:
@@ -73,7 +64,7 @@ def routes(read: Reading) -> APIBlueprint:
         {200: "A page of wallets, by id."},
         schema=schemas.WalletPage,
         problems=(404, 422),
-        parameters=_PAGING,
+        parameters=PAGING,
     )
     @allowed_to("wallets:read")
     def wallets(id: UUID) -> Response:  # noqa: A002
@@ -100,7 +91,7 @@ def routes(read: Reading) -> APIBlueprint:
         {200: "A page of entries: newest first, or with `after_seq` oldest first."},
         schema=schemas.EntryPage,
         problems=(404, 422),
-        parameters=[*_PAGING, _AFTER_SEQ],
+        parameters=[*PAGING, _AFTER_SEQ],
     )
     @allowed_to("wallets:read")
     def entries(id: UUID) -> Response:  # noqa: A002

@@ -9,7 +9,7 @@ from flask import Response
 from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 
-from api import access, accounts, docs, health, instructions, openapi
+from api import access, accounts, callback_endpoints, docs, events, health, instructions, openapi
 from api.envelope import enveloped, request_id
 from api.finding import Finding
 from api.intake import Intake
@@ -88,6 +88,9 @@ def create_app(settings: Settings, parts: Parts) -> APIFlask:
     waits = Waits(parts.waiting, settings.api_waiters)
     app.register_blueprint(instructions.routes(instructions.Desk(intake, finding, waits)))
     app.register_blueprint(accounts.routes(read))
+    app.register_blueprint(events.routes(read))
+    desk = callback_endpoints.Desk.of(read, settings)
+    app.register_blueprint(callback_endpoints.routes(desk))
     app.register_blueprint(health.routes(read, parts.publisher.ready, parts.outcomes.reachable))
     app.register_blueprint(docs.routes(app))
     openapi.complete(app)

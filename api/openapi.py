@@ -10,8 +10,10 @@ from pydantic.json_schema import models_json_schema
 from api import schemas
 from api.answers import JSON
 from api.batches import ITEMS_MAX
+from api.callback_bodies import CallbackEndpointChange, NewCallbackEndpoint
 from api.headers import WAIT_S_MAX
 from api.problems import MEDIA_TYPE
+from api.queries import LIMIT_DEFAULT, LIMIT_MAX
 from domain.instructions import DATA
 from domain.problems import KINDS
 
@@ -28,8 +30,14 @@ _ANSWERS: Final[Sequence[type[BaseModel]]] = (
     schemas.CustomerPage,
     schemas.WalletPage,
     schemas.EntryPage,
+    schemas.EventPage,
+    schemas.CallbackEndpointPage,
+    schemas.CallbackEndpointWithSecret,
+    schemas.DeliveryPage,
     schemas.Health,
 )
+
+_BODIES: Final[Sequence[type[BaseModel]]] = (NewCallbackEndpoint, CallbackEndpointChange)
 
 CONFIG: Final = {
     "OPENAPI_VERSION": "3.1.0",
@@ -59,7 +67,7 @@ def described(
     blueprint: APIBlueprint,
     answers: Mapping[int, str],
     *,
-    schema: type[BaseModel],
+    schema: type[BaseModel] | None = None,
     problems: Sequence[int] = (),
     parameters: Sequence[Schema] = (),
     body: str | None = None,
@@ -68,12 +76,13 @@ def described(
 ) -> Callable[[_V], _V]:
     """Describe a view: its answers by status, all of one schema, and its problems by status.
 
-    `body` names the schema of the request's body. The docstring is the rest.
+    Without a schema its answers are empty. `body` names the schema of the request's body. The
+    docstring is the rest.
     """
     good = {
         status: {
             "description": description,
-            "content": {JSON: {"schema": reference(schema.__name__)}},
+            **({} if schema is None else _content(schema)),
             "headers": {**_REQUEST_ID, **(headers or {})},
         }
         for status, description in answers.items()
@@ -90,6 +99,10 @@ def described(
         security=None if public else _SECURITY,
         extensions=extensions,
     )
+
+
+def _content(schema: type[BaseModel]) -> Schema:
+    return {"content": {JSON: {"schema": reference(schema.__name__)}}}
 
 
 def reference(name: str) -> Schema:
@@ -118,6 +131,15 @@ def _parameter(
         "required": required,
     }
 
+
+PAGING: Final = (
+    query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+        "How many things a page holds.",
+    ),
+    query("cursor", {"type": "string"}, "The `next_cursor` of the page before."),
+)
 
 _REQUEST_ID: Final[Schema] = {
     "X-Request-Id": {
@@ -160,7 +182,8 @@ def complete(app: APIFlask) -> None:
 
     def add_schemas(document: Any) -> Any:
         _, found = models_json_schema(
-            [(model, "validation") for model in {*DATA.values(), *_ANSWERS}], ref_template=_REF
+            [(model, "validation") for model in {*DATA.values(), *_BODIES, *_ANSWERS}],
+            ref_template=_REF,
         )
         components = found["$defs"]
         # One of the two has to be there, which pydantic cannot say in a schema.
@@ -168,6 +191,7 @@ def complete(app: APIFlask) -> None:
             {"required": ["phone"], "properties": {"phone": {"type": "string"}}},
             {"required": ["email"], "properties": {"email": {"type": "string"}}},
         ]
+        components["CallbackEndpointChange"]["minProperties"] = 1
         components["Batch"] = _batch()
         document["components"]["schemas"] = dict(sorted(components.items()))
         _say_that_ids_are_uuids(document)

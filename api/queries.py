@@ -111,6 +111,20 @@ class Query:
             refuse("cursor", "is none of ours")
         return cursor[0], int(cursor[1])
 
+    def cursor_delivery(self) -> tuple[datetime, str] | None:
+        """The time and the id of the event after which the page starts."""
+        cursor = self._cursor("d")
+        if cursor is None:
+            return None
+        at_us, _, event_id = cursor[1].partition(".")
+        if not _NUMBER.fullmatch(at_us):
+            refuse("cursor", "is none of ours")
+        try:
+            named = _ID.validate_python(event_id)
+        except ValidationError:
+            refuse("cursor", "is none of ours")
+        return _EPOCH + timedelta(microseconds=int(at_us)), named
+
     def cursor_feed(self) -> Cursor | None:
         """Where to go on reading a client's events."""
         cursor = self._cursor("f")
@@ -123,6 +137,11 @@ class Query:
         if xact >= 2**63 or at_us > _FEED_END_US or ordinal >= 2**31:
             refuse("cursor", "is none of ours")
         return Cursor(xact, _EPOCH + timedelta(microseconds=at_us), ordinal)
+
+
+def cursor_of_delivery(at: datetime, event_id: str) -> str:
+    """The place of an event in a log of deliveries as a cursor."""
+    return cursor_of("d", f"{(at - _EPOCH) // timedelta(microseconds=1)}.{event_id}")
 
 
 def cursor_of_feed(cursor: Cursor) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.callback_bodies import CallbackType
 from domain.events import EventType
 from domain.fields import CurrencyCode, Id, Timestamp
 from domain.rejections import Code
@@ -193,6 +194,61 @@ class EventPage(_View):
 
     data: list[Event]
     next_cursor: str = Field(description="Always given: ask again later with it.")
+
+
+class CallbackEndpoint(_View):
+    """Where callbacks are sent, and how that goes."""
+
+    id: Id
+    url: str
+    events: list[CallbackType]
+    enabled: bool
+    failing_since: Timestamp | None
+    disabled_at: Timestamp | None
+    disabled_reason: str | None
+    created_at: Timestamp
+
+
+class CallbackEndpointWithSecret(CallbackEndpoint):
+    """An endpoint whose secret was just made: this is the only time that it is shown."""
+
+    secret: Annotated[str, Field(pattern="^whsec_[A-Za-z0-9+/]{43}=$")]
+
+
+class Attempt(_View):
+    """One attempt; or, with `redeliver`, that somebody asked for a new round of them."""
+
+    at: Timestamp
+    duration_ms: Annotated[int, Field(ge=0)] | None = None
+    status: int | None = Field(None, description="Of the receiver's answer.")
+    error: str | None = Field(None, description="Why there was no answer.")
+    redeliver: Literal["client", "operator"] | None = Field(None, description="Who asked for it.")
+
+
+class Delivery(_View):
+    """One event for one endpoint."""
+
+    id: Id = Field(description="The event's.")
+    type: CallbackType
+    timestamp: Timestamp = Field(description="When it happened.")
+    status: Literal["pending", "delivered", "exhausted"]
+    next_attempt_at: Timestamp | None
+    delivered_at: Timestamp | None
+    attempts: list[Attempt]
+
+
+class CallbackEndpointPage(_View):
+    """A page of endpoints."""
+
+    data: list[CallbackEndpoint]
+    next_cursor: str | None
+
+
+class DeliveryPage(_View):
+    """A page of deliveries."""
+
+    data: list[Delivery]
+    next_cursor: str | None
 
 
 class Health(_View):

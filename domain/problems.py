@@ -41,6 +41,7 @@ KINDS: Final[dict[str, Kind]] = {
     "forbidden": Kind(403, "The client is not allowed to do this."),
     "not_found": Kind(404, "There is no such thing, or it is not yours to see."),
     "method_not_allowed": Kind(405, "This address has no such method."),
+    "too_many_endpoints": Kind(409, "The client has as many callback endpoints as it may have."),
     "body_too_large": Kind(413, "The body is too large."),
     "unsupported_media_type": Kind(415, "The body must be application/json, not compressed."),
     "invalid_body": Kind(422, "The body does not fit its type."),

@@ -82,11 +82,15 @@ def create(
     return _shown(connection.execute(added.returning(*_SHOWN)).one())
 
 
-def list_endpoints(engine: Engine, client_id: int) -> list[Endpoint]:
-    """A client's endpoints, oldest first; there are never more than `ENDPOINTS_MAX`."""
+def list_own(
+    engine: Engine, client_id: int, limit: int, after: str | None = None
+) -> list[Endpoint]:
+    """A client's endpoints by id, from after the id given."""
     own = select(*_SHOWN).where(_at.client_id == client_id, _NOT_DELETED)
+    if after is not None:
+        own = own.where(_at.id > after)
     with engine.connect() as connection:
-        return [_shown(row) for row in connection.execute(own.order_by(_at.created_at, _at.id))]
+        return [_shown(row) for row in connection.execute(own.order_by(_at.id).limit(limit))]
 
 
 def find(engine: Engine, client_id: int, endpoint_id: str) -> Endpoint | None:
