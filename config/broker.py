@@ -69,6 +69,11 @@ def partition_queue(partition: int) -> Queue:
     )
 
 
+def partner_user(partner: str) -> str:
+    """A partner's user of the broker. No process of ours has a name with a dot."""
+    return f"partner.{partner}"
+
+
 def inbox_exchange(partner: str) -> str:
     """Where a partner publishes. Fanout and durable, so that every routing key arrives."""
     return f"in.{partner}"
