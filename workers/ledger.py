@@ -19,7 +19,9 @@ from storage.ledger import Ledger
 from storage.outcomes import Outcomes
 from workers.announce import Announcer
 from workers.app import DEFAULT_QUEUE, celery_app
+from workers.callbacks.app import callbacks_app
 from workers.flower import FlowerEvents
+from workers.handover import Handover
 from workers.partition import Office
 from workers.step import ledger_step
 
@@ -58,6 +60,8 @@ def run_ledger_worker(settings: Settings, numbers: list[int]) -> NoReturn:
 
 def ledger_app(settings: Settings, numbers: list[int], engine: Engine, ledger: Ledger) -> Celery:
     """A Celery app whose worker consumes these partitions. Connects to nothing."""
+    # Made first, because the app that is made last is the process's own.
+    handover = Handover(callbacks_app(settings))
     app = celery_app(settings)
     office = Office(
         ledger=ledger,
@@ -66,6 +70,7 @@ def ledger_app(settings: Settings, numbers: list[int], engine: Engine, ledger: L
             Outcomes(settings.redis_url.get_secret_value(), settings.outcome_ttl_s)
         ),
         events=FlowerEvents(settings.events_per_s),
+        handover=handover,
         partitions=settings.partitions,
         batch_size=settings.batch_size,
     )

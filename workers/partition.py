@@ -23,6 +23,7 @@ from storage.ledger import Decided, Ledger, Paused
 from workers.announce import Announcer
 from workers.delivery import Delivery, Misfit, read, storable_headers
 from workers.flower import FlowerEvents
+from workers.handover import Handover
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Office:
     engine: Engine
     announcer: Announcer
     events: FlowerEvents
+    handover: Handover
     partitions: int
     batch_size: int
 
@@ -114,6 +116,8 @@ class Partition:
         self._finish(batch)
         if decided is not None:
             self._office.announcer.announce(decided)
+            if decided.pending is not None:
+                self._office.handover.hand_on(decided.pending)
             self._office.events.decided(decided.posting.decisions, batch[0].came_at, began_at)
         return 0.0 if self._careful or self.full else None
 

@@ -14,8 +14,10 @@ from storage.outcomes import Outcomes
 from tests.bookkeeping import transfer
 from tests.workers.house import PARTITIONS, House
 from workers.announce import Announcer
+from workers.callbacks.app import callbacks_app
 from workers.delivery import Delivery
 from workers.flower import FlowerEvents
+from workers.handover import Handover
 from workers.partition import Office, Partition
 
 REFUSE = """
@@ -40,6 +42,7 @@ class Desk:
             engine=self.engine,
             announcer=Announcer(Outcomes(house.settings.redis_url.get_secret_value(), 60)),
             events=FlowerEvents(0),
+            handover=Handover(callbacks_app(house.settings)),
             partitions=PARTITIONS,
             batch_size=house.settings.batch_size,
         )

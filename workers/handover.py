@@ -1,0 +1,100 @@
+"""Tell the callback workers what was committed, at once. It is a help and nothing more.
+
+What is not told here stays pending in Postgres, where a sweep finds it seconds later. So
+nothing waits for the broker, and everything may be dropped.
+"""
+
+import logging
+import queue
+import threading
+import time
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Connection
+
+from config.logs import described
+from storage.events import Written
+from workers.callbacks.app import HAND_ON
+
+log = logging.getLogger(__name__)
+
+WAITING_MOST: Final = 1000
+"""Transactions that wait to be told of; there are more only while the broker does not answer."""
+
+TOLD_AT_ONCE: Final = 100
+"""Transactions in one message."""
+
+GATHER_S: Final = 0.005
+"""How long the first waits for others, so that many small batches are no storm of messages."""
+
+PAUSE_S: Final = 1.0
+"""How long the broker is left alone after it could not be reached."""
+
+CONNECT_S: Final = 2
+
+
+class Handover:
+    """Passes on which transactions have events that somebody waits for.
+
+    `app` knows where the task's queue is. Connects when there is something to say, in a
+    thread of its own that ends with the process.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._waiting: queue.Queue[Written] = queue.Queue(WAITING_MOST)
+        self._connection: Connection | None = None
+        self._producer: Any = None
+        self._thread: threading.Thread | None = None
+        self._away = False
+
+    def hand_on(self, written: Written) -> None:
+        """Have it told, soon or never. Returns at once and never raises; for one thread."""
+        try:
+            self._waiting.put_nowait(written)
+        except queue.Full:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="handover", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            time.sleep(GATHER_S)
+            while len(batch) < TOLD_AT_ONCE and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            try:
+                self._tell(batch)
+            except Exception as error:  # noqa: BLE001  The sweep finds what is not told.
+                self._let_go(error)
+                time.sleep(PAUSE_S)
+
+    def _tell(self, batch: list[Written]) -> None:
+        if self._producer is None:
+            # Nobody would send heartbeats while there is nothing to say.
+            self._connection = self._app.connection_for_write(
+                heartbeat=0, connect_timeout=CONNECT_S
+            )
+            self._connection.connect()
+            self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
+        told = [[written.at.isoformat(), written.xact] for written in batch]
+        self._app.send_task(
+            HAND_ON, args=[told], producer=self._producer, retry=False, ignore_result=True
+        )
+        if self._away:
+            self._away = False
+            log.info("events are handed on again")
+
+    def _let_go(self, error: Exception) -> None:
+        """Forget the connection; told once for each time that the broker is away."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            connection.collect()
+        if not self._away:
+            self._away = True
+            log.warning(
+                "events are not handed on; the sweep will find them",
+                extra={"fault": described(error)},
+            )
