@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "partner": ("partner",),
     "partitions": ("partition",),
     "parked": ("parked",),
+    "callbacks": ("callbacks",),
 }
 
 

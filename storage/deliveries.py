@@ -101,6 +101,13 @@ def list_for_operator(
         return [_restored(row) for row in rows]
 
 
+def count_pending(engine: Engine) -> dict[str, int]:
+    """How many deliveries each endpoint still waits for, where there are any."""
+    waiting = select(_at.endpoint_id, func.count()).where(_at.status == "pending")
+    with engine.connect() as connection:
+        return {row[0]: row[1] for row in connection.execute(waiting.group_by(_at.endpoint_id))}
+
+
 def redeliver(
     connection: Connection, client_id: int, endpoint_id: str, event_id: str
 ) -> Delivery | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, and_, case, func, insert, select, text, update
 
+from storage.clients import client_id_of
 from storage.secrets import Sealed, SecretKeys
 from storage.tables import callback_endpoints, clients
 
@@ -191,17 +192,26 @@ def signing_secrets(endpoint: Row[Any], keys: SecretKeys, now: datetime) -> list
 
 
 def list_all(engine: Engine, client_name: str | None = None) -> list[tuple[str, Endpoint]]:
-    """For operators: every client's endpoints with the client's name, oldest first."""
+    """For operators: every client's endpoints with the client's name, oldest first.
+
+    Raises: ProvisioningError if there is no client of this name.
+    """
     statement = (
         select(clients.c.name.label("client"), *_SHOWN)
         .join_from(callback_endpoints, clients)
         .where(_NOT_DELETED)
         .order_by(_at.created_at, _at.id)
     )
-    if client_name is not None:
-        statement = statement.where(clients.c.name == client_name)
     with engine.connect() as connection:
+        if client_name is not None:
+            statement = statement.where(_at.client_id == client_id_of(connection, client_name))
         return [(row.client, _shown(row)) for row in connection.execute(statement)]
+
+
+def exists(connection: Connection, endpoint_id: str) -> bool:
+    """For operators: whether any client has this endpoint, and has not deleted it."""
+    found = select(_at.id).where(_at.id == endpoint_id, _NOT_DELETED)
+    return connection.scalar(found) is not None
 
 
 def encrypt_anew(connection: Connection, keys: SecretKeys) -> int:
