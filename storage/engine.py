@@ -36,6 +36,25 @@ def ledger_engine(settings: Settings) -> Engine:
     return _engine(settings, "tekana-ledger", options, pool_size=1, max_overflow=1)
 
 
+_CALLBACK_OPTIONS: Final = {
+    # What is lost in a crash of Postgres is done again: events wait, deliveries repeat their id.
+    "synchronous_commit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+
+
+def callbacks_engine(settings: Settings) -> Engine:
+    """For callback workers: more threads than connections, which are held for moments."""
+    size = min(settings.callback_threads, 8)
+    return _engine(settings, "tekana-callbacks", _CALLBACK_OPTIONS, pool_size=size, max_overflow=0)
+
+
 def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
     """For look-ups and operators: short statements, a small pool."""
     options = {

@@ -1,0 +1,249 @@
+"""Deliveries on their way: what is due, who delivers it now, and how that went.
+
+All times are those of Postgres. An endpoint has one deliverer at a time, who holds its lease;
+a lease that nobody renews runs out, so whatever a crash interrupts is taken up again, and what
+had been sent but not been noted is sent again under the same id.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from storage.arrays import array, text_array
+from storage.events import Ref
+
+LEASE_S: Final = 30
+"""How long a deliverer that has died holds up its endpoint. A living one renews in time."""
+
+OVERDUE_S: Final = 75 * 3600
+"""What an endpoint that fails has left untried for so long is given up."""
+
+SWEPT_ENDPOINTS: Final = 500
+
+_MAY_BE_TRIED: Final = """
+    enabled AND deleted_at IS NULL
+    AND coalesce(leased_until <= now(), true) AND coalesce(probe_at <= now(), true)
+"""
+
+_HAS_DUE: Final = """
+    EXISTS (
+        SELECT FROM deliveries
+        WHERE deliveries.endpoint_id = callback_endpoints.id AND deliveries.status = 'pending'
+          AND deliveries.next_attempt_at <= now())
+"""
+
+FREE: Final = text(f"""
+    SELECT id FROM callback_endpoints WHERE id = ANY (CAST(:ids AS uuid[])) AND {_MAY_BE_TRIED}
+""")  # noqa: S608
+
+IS_DUE: Final = text(f"""
+    SELECT EXISTS (
+        SELECT FROM callback_endpoints
+        WHERE id = CAST(:id AS uuid) AND {_MAY_BE_TRIED} AND {_HAS_DUE})
+""")  # noqa: S608
+
+# In any order: should there be more than one sweep takes, none is always the last.
+DUE: Final = text(f"""
+    SELECT id FROM callback_endpoints WHERE {_MAY_BE_TRIED} AND {_HAS_DUE}
+    ORDER BY random() LIMIT :limit
+""")  # noqa: S608
+
+TAKE: Final = text(f"""
+    UPDATE callback_endpoints SET leased_until = now() + make_interval(secs => :lease_s)
+    WHERE id = CAST(:id AS uuid) AND {_MAY_BE_TRIED}
+    RETURNING id, client_id, url, failing_since, leased_until, secret, secret_key_id,
+        old_secret, old_secret_key_id, old_secret_until,
+        extract(epoch FROM now() - failing_since)::float8 AS failing_for_s
+""")  # noqa: S608
+
+CLAIM: Final = text("""
+    SELECT event_at, xact, ordinal, event_id, attempts FROM deliveries
+    WHERE endpoint_id = CAST(:id AS uuid) AND status = 'pending' AND next_attempt_at <= now()
+    ORDER BY next_attempt_at LIMIT :limit
+""")
+
+# What was delivered or given up meanwhile stays so; the lease tells its holder from another.
+MARK: Final = text("""
+    WITH tried AS (
+        SELECT * FROM unnest(
+            CAST(:event_ats AS timestamptz[]), CAST(:event_ids AS uuid[]),
+            CAST(:statuses AS text[]), CAST(:waits_s AS float8[]), CAST(:attempts AS text[])
+        ) AS tried (event_at, event_id, status, wait_s, attempt)
+    ), marked AS (
+        UPDATE deliveries SET
+            status = tried.status,
+            attempts = attempts || CAST(tried.attempt AS jsonb),
+            next_attempt_at = now() + make_interval(secs => tried.wait_s),
+            delivered_at = CASE WHEN tried.status = 'delivered' THEN now() END
+        FROM tried
+        WHERE deliveries.endpoint_id = CAST(:id AS uuid)
+          AND deliveries.event_id = tried.event_id AND deliveries.event_at = tried.event_at
+          AND deliveries.event_at
+              BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
+          AND deliveries.status = 'pending'
+    )
+    UPDATE callback_endpoints SET
+        leased_until = CASE WHEN :release THEN NULL
+                       ELSE now() + make_interval(secs => :lease_s) END,
+        failing_since = CASE :health WHEN 'failing' THEN coalesce(failing_since, now())
+                        WHEN 'unknown' THEN failing_since END,
+        probe_at = CASE :health WHEN 'failing' THEN now() + make_interval(secs => :probe_wait_s)
+                   WHEN 'unknown' THEN probe_at END,
+        enabled = enabled AND NOT :gone,
+        disabled_at = CASE WHEN enabled AND :gone THEN now() ELSE disabled_at END,
+        disabled_reason = CASE WHEN enabled AND :gone THEN :gone_reason ELSE disabled_reason END
+    WHERE id = CAST(:id AS uuid) AND leased_until = CAST(:leased_until AS timestamptz)
+    RETURNING leased_until, enabled, url
+""")
+
+# An event that its receiver never takes must not be tried anew whenever another one is taken:
+# it has waited at least a quarter of its wait.
+CATCH_UP: Final = text("""
+    UPDATE deliveries SET next_attempt_at = now()
+    WHERE endpoint_id = CAST(:id AS uuid) AND status = 'pending' AND next_attempt_at > now()
+      AND now() - CAST(attempts -> -1 ->> 'at' AS timestamptz) >= (next_attempt_at - now()) / 3
+""")
+
+GIVE_UP: Final = text("""
+    UPDATE deliveries SET status = 'exhausted'
+    WHERE endpoint_id = CAST(:id AS uuid) AND status = 'pending'
+      AND next_attempt_at < now() - make_interval(secs => :overdue_s)
+""")
+
+POSTPONE: Final = text("""
+    UPDATE callback_endpoints
+    SET leased_until = NULL, probe_at = now() + make_interval(secs => :wait_s)
+    WHERE id = CAST(:id AS uuid) AND leased_until = CAST(:leased_until AS timestamptz)
+""")
+
+GONE_REASON: Final = "answered 410 Gone"
+
+
+class Due(NamedTuple):
+    """One delivery whose time has come."""
+
+    event_at: datetime
+    xact: int
+    ordinal: int
+    event_id: str
+    attempts: list[dict[str, Any]]
+
+    @property
+    def ref(self) -> Ref:
+        """Where its event is."""
+        return Ref(self.event_at, self.xact, self.ordinal)
+
+
+class Tried(NamedTuple):
+    """What came of one delivery: its status from now on, and if pending, the wait until then."""
+
+    due: Due
+    status: str
+    wait_s: float
+    attempt: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a round of attempts says of an endpoint.
+
+    Without `failing` it is well, unless it is `unknown`: nothing was tried. `probe_wait_s` says
+    how long one that fails is left alone; `gone` disables it.
+    """
+
+    unknown: bool = False
+    failing: bool = False
+    probe_wait_s: float = 0.0
+    gone: bool = False
+
+
+def free(engine: Engine, endpoint_ids: Collection[str]) -> list[str]:
+    """Those of these endpoints that may be tried now and that nobody delivers to.
+
+    Ask after the commit of what was added: whoever held a lease until then looks again.
+    """
+    if not endpoint_ids:
+        return []
+    with engine.connect() as connection:
+        return list(connection.scalars(FREE, {"ids": array(endpoint_ids)}))
+
+
+def due_endpoints(engine: Engine) -> list[str]:
+    """Endpoints that may be tried and that nobody delivers to although something is due."""
+    with engine.connect() as connection:
+        return list(connection.scalars(DUE, {"limit": SWEPT_ENDPOINTS}))
+
+
+def take_lease(connection: Connection, endpoint_id: str) -> Row[Any] | None:
+    """Become the one who delivers to an endpoint for LEASE_S.
+
+    Returns its row, with its secrets as they are stored and `failing_for_s`; None if somebody
+    else delivers to it, or nobody may now.
+    """
+    return connection.execute(TAKE, {"id": endpoint_id, "lease_s": LEASE_S}).one_or_none()
+
+
+def claim(connection: Connection, endpoint_id: str, limit: int) -> list[Due]:
+    """What is due for an endpoint, the longest waiting first. For whoever has its lease."""
+    rows = connection.execute(CLAIM, {"id": endpoint_id, "limit": limit})
+    return [Due(*row) for row in rows]
+
+
+def mark(
+    connection: Connection,
+    lease: Row[Any],
+    leased_until: datetime,
+    tried: Sequence[Tried],
+    health: Health,
+    *,
+    release: bool,
+) -> Row[Any] | None:
+    """Note what came of these deliveries; give the lease up or renew it.
+
+    Returns when the lease ends now, and whether the endpoint is `enabled` and its `url`; None
+    if the lease had run out and another one has it, or nobody.
+    """
+    times = [one.due.event_at for one in tried] or [leased_until]
+    named = {
+        "id": lease.id,
+        "leased_until": leased_until,
+        "event_ats": text_array(one.due.event_at.isoformat() for one in tried),
+        "event_ids": array(one.due.event_id for one in tried),
+        "statuses": array(one.status for one in tried),
+        "waits_s": array(one.wait_s for one in tried),
+        "attempts": text_array(json.dumps(one.attempt) for one in tried),
+        "first": min(times),
+        "last": max(times),
+        "release": release,
+        "lease_s": LEASE_S,
+        "health": "unknown" if health.unknown else "failing" if health.failing else "well",
+        "probe_wait_s": health.probe_wait_s,
+        "gone": health.gone,
+        "gone_reason": GONE_REASON,
+    }
+    return connection.execute(MARK, named).one_or_none()
+
+
+def catch_up(connection: Connection, endpoint_id: str) -> None:
+    """Have what waits for another attempt tried now, because the endpoint answers again."""
+    connection.execute(CATCH_UP, {"id": endpoint_id})
+
+
+def give_up(connection: Connection, endpoint_id: str) -> None:
+    """End what was due for OVERDUE_S, and could not be tried because the endpoint fails."""
+    connection.execute(GIVE_UP, {"id": endpoint_id, "overdue_s": OVERDUE_S})
+
+
+def postpone(connection: Connection, lease: Row[Any], wait_s: float) -> None:
+    """Give the lease up, and leave the endpoint alone for a while."""
+    named = {"id": lease.id, "leased_until": lease.leased_until, "wait_s": wait_s}
+    connection.execute(POSTPONE, named)
+
+
+def is_due(connection: Connection, endpoint_id: str) -> bool:
+    """Whether an endpoint that nobody delivers to could be delivered to now."""
+    return bool(connection.scalar(IS_DUE, {"id": endpoint_id}))

@@ -1,0 +1,137 @@
+"""From the outbox to those who are to be told: which rows wait, for whom, and what is done."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from domain.events import CALLBACK_TYPES
+from storage.arrays import array, text_array
+from storage.events import Row
+
+SWEPT_ROWS: Final = 20
+"""Rows of events that one transaction of a sweep hands on: up to ten thousand deliveries."""
+
+_COLUMNS: Final = "at, xact, client_id, instruction_ids, shows, documents"
+
+# The time bounds which days are looked into.
+NAMED_ROWS: Final = text(f"""
+    SELECT {_COLUMNS} FROM events
+    WHERE pending AND xact = ANY (CAST(:xacts AS bigint[]))
+      AND at BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
+    FOR UPDATE SKIP LOCKED
+""")  # noqa: S608  # The only text put in is the constant above.
+
+LEFT_ROWS: Final = text(f"""
+    SELECT {_COLUMNS} FROM events
+    WHERE pending AND at < now() - make_interval(secs => :older_than_s)
+    ORDER BY xact LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+""")  # noqa: S608
+
+HANDED_ON: Final = text("""
+    UPDATE events SET pending = false
+    FROM unnest(
+        CAST(:client_ids AS integer[]), CAST(:xacts AS bigint[]), CAST(:ats AS timestamptz[])
+    ) AS done (client_id, xact, at)
+    WHERE events.client_id = done.client_id AND events.xact = done.xact AND events.at = done.at
+      AND events.at BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
+""")
+
+PARTNERS: Final = text("""
+    SELECT partners.client_id, clients.name
+    FROM partners JOIN clients ON clients.id = partners.client_id
+    WHERE partners.client_id = ANY (CAST(:client_ids AS integer[])) AND removed_at IS NULL
+""")
+
+WANTED: Final = text("""
+    SELECT id, client_id, events FROM callback_endpoints
+    WHERE client_id = ANY (CAST(:client_ids AS integer[])) AND enabled AND deleted_at IS NULL
+""")
+
+ADD: Final = text("""
+    INSERT INTO deliveries
+        (event_at, next_attempt_at, xact, ordinal, endpoint_id, event_id, event_type)
+    SELECT event_at, now(), xact, ordinal, endpoint_id, event_id, event_type
+    FROM unnest(
+        CAST(:ats AS timestamptz[]), CAST(:xacts AS bigint[]), CAST(:ordinals AS integer[]),
+        CAST(:endpoint_ids AS uuid[]), CAST(:event_ids AS uuid[]), CAST(:types AS text[])
+    ) AS told (event_at, xact, ordinal, endpoint_id, event_id, event_type)
+    ON CONFLICT DO NOTHING
+""")
+
+
+def named_rows(connection: Connection, refs: Sequence[tuple[str, int]]) -> list[Row]:
+    """Of the rows written by these transactions, those that wait and that nobody else has.
+
+    Each is named by its time in RFC 3339 and its transaction. They are locked until the
+    caller's transaction ends.
+    """
+    if not refs:
+        return []
+    times = [datetime.fromisoformat(at) for at, _ in refs]
+    named = {"xacts": array(xact for _, xact in refs), "first": min(times), "last": max(times)}
+    return [Row(*row) for row in connection.execute(NAMED_ROWS, named)]
+
+
+def left_rows(connection: Connection, older_than_s: float) -> list[Row]:
+    """Rows that have waited for so long, the oldest first; at most SWEPT_ROWS, and locked."""
+    named = {"older_than_s": older_than_s, "limit": SWEPT_ROWS}
+    return [Row(*row) for row in connection.execute(LEFT_ROWS, named)]
+
+
+def partner_names(connection: Connection, client_ids: Iterable[int]) -> dict[int, str]:
+    """Those of these clients that have a queue, with its name."""
+    rows = connection.execute(PARTNERS, {"client_ids": array(client_ids)})
+    return {row.client_id: row.name for row in rows}
+
+
+def add(connection: Connection, rows: Sequence[Row]) -> set[str]:
+    """Add what these rows tell to the deliveries of the endpoints that want it.
+
+    Repeating it adds nothing. Returns the ids of the endpoints.
+    """
+    wanted = defaultdict(list)
+    client_ids = {row.client_id for row in rows}
+    for endpoint in connection.execute(WANTED, {"client_ids": array(client_ids)}):
+        wanted[endpoint.client_id].append((endpoint.id, set(endpoint.events)))
+    added = []
+    for row in rows:
+        endpoints = wanted.get(row.client_id)
+        if not endpoints:
+            continue
+        at = row.at.isoformat()
+        for told in row.told():
+            type_ = told.type
+            takers = [id_ for id_, types in endpoints if type_ in types]
+            if takers and type_ in CALLBACK_TYPES:
+                event_id = told.event_id(row.client_id)
+                added += [(at, row.xact, told.ordinal, id_, event_id, type_) for id_ in takers]
+    if added:
+        ats, xacts, ordinals, endpoint_ids, event_ids, types = zip(*added, strict=True)
+        named = {
+            "ats": text_array(ats),
+            "xacts": array(xacts),
+            "ordinals": array(ordinals),
+            "endpoint_ids": array(endpoint_ids),
+            "event_ids": array(event_ids),
+            "types": text_array(types),
+        }
+        connection.execute(ADD, named)
+    return {one[3] for one in added}
+
+
+def handed_on(connection: Connection, rows: Sequence[Row]) -> None:
+    """Note that nobody waits for these rows any more."""
+    if not rows:
+        return
+    named = {
+        "client_ids": array(row.client_id for row in rows),
+        "xacts": array(row.xact for row in rows),
+        "ats": text_array(row.at.isoformat() for row in rows),
+        "first": min(row.at for row in rows),
+        "last": max(row.at for row in rows),
+    }
+    connection.execute(HANDED_ON, named)
