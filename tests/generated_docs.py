@@ -1,4 +1,7 @@
-"""Tables in docs/ that the code makes. `python -m tests.generated_docs` writes them anew."""
+"""Tables in docs/ that the code makes, and files that they show.
+
+`python -m tests.generated_docs` writes them anew.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +16,9 @@ from ops.stack.folder import CHECKOUT
 from storage import faults
 
 _SECTION: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FILE: Final = re.compile(r"(<!-- file: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_LANGUAGES: Final = {".py": "python", ".mjs": "js", ".sh": "bash"}
 
 _MEANINGS: Final = {
     "23505": "a unique key: decided or opened through another partition meanwhile",
@@ -99,8 +105,14 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
 
 
 def generated(document: str) -> str:
-    """The document with each of its tables as the code says now."""
-    return _SECTION.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", document)
+    """The document with each table as the code says now, and each file as it is."""
+    document = _SECTION.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", document)
+    return _FILE.sub(lambda found: f"{found[1]}{_quoted(found[2])}{found[3]}", document)
+
+
+def _quoted(name: str) -> str:
+    path = CHECKOUT / name
+    return f"```{_LANGUAGES[path.suffix]}\n{path.read_text()}```\n"
 
 
 def documents() -> list[Path]:

@@ -13,6 +13,7 @@ _FOLDERS = (
     "bench",
     "config",
     "domain",
+    "examples",
     "migrations",
     "ops",
     "producers",

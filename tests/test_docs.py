@@ -22,6 +22,7 @@ _SOURCE_FOLDERS = (
     "config",
     "deploy",
     "domain",
+    "examples",
     "migrations",
     "ops",
     "producers",
