@@ -117,12 +117,10 @@ def redeliver(
     """
     if connection.scalar(select(_endpoint.id).where(_own(client_id, endpoint_id))) is None:
         return None
+    _try_now(connection, endpoint_id)
     again = _again(endpoint_id, "client").where(_at.event_id == event_id)
     row = connection.execute(again.returning(deliveries)).one_or_none()
-    if row is None:
-        return None
-    _try_now(connection, endpoint_id)
-    return _restored(row)
+    return None if row is None else _restored(row)
 
 
 def redeliver_as_operator(
@@ -133,15 +131,13 @@ def redeliver_as_operator(
     since: datetime | None = None,
 ) -> int:
     """Have one delivery sent again, or all of events since a time; returns how many."""
+    _try_now(connection, endpoint_id)
     again = _again(endpoint_id, "operator")
     if event_id is not None:
         again = again.where(_at.event_id == event_id)
     if since is not None:
         again = again.where(_at.event_at >= since)
-    count = connection.execute(again).rowcount
-    if count:
-        _try_now(connection, endpoint_id)
-    return count
+    return connection.execute(again).rowcount
 
 
 def _newest_first(endpoint_id: str, limit: int, before: Place | None, status: Status | None) -> Any:
@@ -177,7 +173,10 @@ def _rfc_3339_now() -> Any:
 
 
 def _try_now(connection: Connection, endpoint_id: str) -> None:
-    """Even if the endpoint is failing and was to be left alone for a while."""
+    """Even if the endpoint is failing and was to be left alone for a while.
+
+    Before the deliveries are touched: whoever delivers locks the two in this order.
+    """
     waiting = and_(_endpoint.id == endpoint_id, _endpoint.probe_at > func.now())
     connection.execute(update(callback_endpoints).where(waiting).values(probe_at=func.now()))
 

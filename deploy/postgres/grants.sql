@@ -8,6 +8,15 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM tekana_api, tekana_ledger, tekana
 GRANT SELECT ON
     api_keys, clients, customers, events, grants, instructions, openings, parked, wallets
     TO tekana_api;
+-- It keeps the endpoints of callbacks, and has deliveries repeated.
+GRANT SELECT ON callback_endpoints, deliveries TO tekana_api;
+GRANT INSERT (id, client_id, url, events, secret, secret_key_id) ON callback_endpoints
+    TO tekana_api;
+GRANT UPDATE (
+    url, events, enabled, disabled_at, disabled_reason, failing_since, probe_at, secret,
+    secret_key_id, old_secret, old_secret_key_id, old_secret_until, deleted_at
+) ON callback_endpoints TO tekana_api;
+GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries TO tekana_api;
 -- It refuses to start with another partition count than the database's.
 GRANT SELECT (id) ON partitions TO tekana_api;
 
@@ -35,4 +44,10 @@ GRANT INSERT ON api_keys, clients, grants, operator_actions, settlement_floors
 GRANT UPDATE (revoked_at) ON api_keys TO tekana_operator;
 GRANT UPDATE (paused_at, pause_who, pause_reason) ON partitions TO tekana_operator;
 GRANT UPDATE (resolution, resolved_at) ON parked TO tekana_operator;
+-- Callbacks: secrets are encrypted anew, never seen; deliveries are repeated.
+GRANT SELECT ON callback_endpoints, deliveries TO tekana_operator;
+GRANT UPDATE (
+    secret, secret_key_id, old_secret, old_secret_key_id, old_secret_until, probe_at
+) ON callback_endpoints TO tekana_operator;
+GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries TO tekana_operator;
 COMMIT;

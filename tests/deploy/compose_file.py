@@ -6,6 +6,7 @@ import os
 import subprocess
 from typing import Any, Final
 
+from config.secret_keys import make_secret_key
 from ops.stack.folder import CHECKOUT
 from tests.deploy import tools
 
@@ -50,8 +51,9 @@ def resolved(variables: dict[str, str]) -> dict[str, Any]:
 
 @functools.cache
 def filled_in() -> dict[str, Any]:
-    """The file with each variable holding its own name, but for the port."""
-    return resolved({name: name.lower() for name in wanted()} | {"PUBLIC_PORT": "443"})
+    """The file with each variable holding its own name, but for the port and the keys."""
+    names = {name: name.lower() for name in wanted()}
+    return resolved(names | {"PUBLIC_PORT": "443", "SECRET_KEYS": make_secret_key("secret-keys")})
 
 
 def services() -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import requests
 from sqlalchemy import Engine, create_engine
 
+from config.secret_keys import make_secret_key
 from ops.stack.discover import Search, discover
 from ops.stack.folder import CHECKOUT, RunFolder
 from ops.stack.ports import HOST, free_port
@@ -50,7 +51,11 @@ class Deployed:
         self.secrets = {
             name: secrets.token_hex(24) for name in wanted() if name.endswith("_PASSWORD")
         }
-        given = {"PUBLIC_PORT": "443", "CERTIFICATE_FILE": str(folder / "haproxy.pem")}
+        given = {
+            "PUBLIC_PORT": "443",
+            "CERTIFICATE_FILE": str(folder / "haproxy.pem"),
+            "SECRET_KEYS": make_secret_key("test-1"),
+        }
         self.services: dict[str, Any] = resolved(self.secrets | given)["services"]
         found = discover(Search())
         self.postgres = DeployedPostgres(self._run, found["postgres"].programs, self.secrets)

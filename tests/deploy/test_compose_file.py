@@ -96,6 +96,18 @@ def test_each_process_holds_the_secrets_of_its_own_kind_alone() -> None:
         assert {password for password in passwords if password in text} == expected
 
 
+def test_only_who_reads_or_writes_secrets_holds_their_keys() -> None:
+    holders = {
+        name
+        for name, service in services().items()
+        if "TEKANA_SECRET_KEYS" in (service.get("environment") or {})
+    }
+
+    assert holders == {
+        name for name in services() if name.startswith(("api-", "callbacks")) or name == "operator"
+    }
+
+
 def test_every_partition_has_a_worker_and_a_standby_that_starts_last() -> None:
     consumed = {
         name: Partitions().convert(service["command"][-1], None, None)

@@ -22,12 +22,19 @@ _REFUSED = {
         "UPDATE api_keys SET revoked_at = NULL",
         "UPDATE wallets SET balance = balance",
         "SELECT * FROM wallets FOR UPDATE",
+        "UPDATE callback_endpoints SET client_id = 1",
+        "UPDATE callback_endpoints SET leased_until = now()",
+        "INSERT INTO deliveries SELECT * FROM deliveries",
+        "UPDATE deliveries SET event_id = endpoint_id",
     ],
     "tekana_ledger": [
         "SELECT * FROM api_keys",
         "SELECT * FROM clients",
         "SELECT * FROM openings",
         "SELECT headers FROM parked",
+        "SELECT secret FROM callback_endpoints",
+        "SELECT * FROM deliveries",
+        "UPDATE callback_endpoints SET enabled = false",
         "INSERT INTO clients (name, scopes) VALUES ('mine', '{}')",
         "INSERT INTO grants SELECT client_id, id FROM wallets",
         "INSERT INTO partitions (id) VALUES (99)",
@@ -47,6 +54,8 @@ _REFUSED = {
         "UPDATE instructions SET amount = 1",
         "UPDATE wallets SET floor = NULL",
         "DELETE FROM parked",
+        "UPDATE callback_endpoints SET url = 'https://elsewhere.example'",
+        "INSERT INTO deliveries SELECT * FROM deliveries",
     ],
     # The owner of the tables is held by what the migrations put on them.
     "tekana_owner": [
