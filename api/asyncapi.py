@@ -27,15 +27,15 @@ A partner publishes instructions to an exchange of its own and reads receipts an
 a queue of its own, with any AMQP 0-9-1 client. What becomes of an instruction is the same as \
 over HTTP: one domain of idempotency keys, one outcome for ever.
 
-`./tekana partner add acme` prints the broker's URL; its user is the partner's name, `acme` here. \
-That user may write to the exchange `in.acme` and read the queue `out.acme`, and nothing else: it \
+`./tekana partner add acme` prints the broker's URL, in which the user is `partner.acme`. That \
+user may write to the exchange `in.acme` and read the queue `out.acme`, and nothing else: it \
 declares nothing."""
 
 _INBOX: Final = f"""\
 Publish persistent, mandatory messages with any routing key, in confirm mode, with the content \
 type `application/json` and at most {BODY_BYTES_MAX} bytes. What the broker does not confirm, \
 publish again with the same idempotency key. Instructions are taken in the order published. \
-Priority, expiration and headers do not travel on."""
+A priority, an expiration or a CC header is refused; other headers are ignored."""
 
 _OUTBOX: Final = f"""\
 Every event is delivered at least once, with the same `id` on every repeat; it is also the \

@@ -1,13 +1,19 @@
-"""`/docs`: the OpenAPI document for people. Its assets are in the checkout, so it works offline."""
+"""`/docs` and `/docs/queues`: the two documents for people.
 
+Their assets are in the checkout, so that they work offline.
+"""
+
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from apiflask import APIBlueprint, APIFlask
 from flask import Response, send_from_directory
 
+from api import asyncapi
 from api.access import PUBLIC, allowed_to
 from api.answers import answer, to_json
+from api.queues_page import page as queues_page_of
 
 _STATIC: Final = Path(__file__).parent / "static"
 
@@ -36,9 +42,11 @@ _PAGE: Final = """\
 
 
 def routes(app: APIFlask) -> APIBlueprint:
-    """The document, and the page that shows it. Made once, when first asked for."""
+    """The documents, and the pages that show them. Each is made when it is first asked for."""
     blueprint = APIBlueprint("docs", __name__, enable_openapi=False)
     made: list[bytes] = []
+    queues = cache(asyncapi.document)
+    queues_page = cache(lambda: queues_page_of(queues()))
 
     @blueprint.get("/v1/openapi.json")
     @allowed_to(PUBLIC)
@@ -50,9 +58,17 @@ def routes(app: APIFlask) -> APIBlueprint:
     @blueprint.get("/docs")
     @allowed_to(PUBLIC)
     def page() -> Response:
-        response = Response(_PAGE, content_type="text/html; charset=utf-8")
-        response.headers["Content-Security-Policy"] = _POLICY
-        return response
+        return _shown(_PAGE)
+
+    @blueprint.get("/docs/queues")
+    @allowed_to(PUBLIC)
+    def page_of_queues() -> Response:
+        return _shown(queues_page())
+
+    @blueprint.get("/docs/queues/asyncapi.json")
+    @allowed_to(PUBLIC)
+    def document_of_queues() -> Response:
+        return answer(to_json(queues()))
 
     @blueprint.get("/docs/assets/<path:name>")
     @allowed_to(PUBLIC)
@@ -60,3 +76,9 @@ def routes(app: APIFlask) -> APIBlueprint:
         return send_from_directory(_STATIC, name, max_age=86400)
 
     return blueprint
+
+
+def _shown(page: str) -> Response:
+    response = Response(page, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response

@@ -11,8 +11,10 @@ _CUSTOMER: Final = "0a000000-0000-4000-8000-000000000001"
 _WALLET: Final = "0a000000-0000-4000-8000-000000000002"
 _OTHER_WALLET: Final = "0b000000-0000-4000-8000-000000000002"
 _INSTRUCTION: Final = "6f3c1f1e-9a52-8d0a-b1c4-3f6a5c0d9e21"
+_EVENT: Final = "0d5e7a44-6c1b-8f3e-9a70-5b2c8e41d6f0"
 _AT: Final = "2026-11-24T10:00:00.000Z"
-_DECIDED_AT: Final = "2026-11-24T10:00:00.021Z"
+_DECIDED_EVENT: Final = "0d5e7a44-6c1b-8f3e-9a70-5b2c8e41d6f0"
+_AT: Final = "2026-11-24T10:00:00.021Z"
 
 _MONEY: Final = {"amount": 25_000, "currency": "KES"}
 
@@ -55,7 +57,7 @@ def event(kind: EventType) -> Example:
     at = _AT if kind in (EventType.ACCEPTED, EventType.REFUSED) else _DECIDED_AT
     return {
         "version": 1,
-        "id": "0d5e7a44-6c1b-8f3e-9a70-5b2c8e41d6f0",
+        "id": _EVENT,
         "type": kind.value,
         "timestamp": at,
         "data": _told(kind),
@@ -113,7 +115,7 @@ def _entry() -> Example:
 def _refusal() -> Example:
     errors = [{"pointer": "/data/amount", "detail": "Input should be greater than or equal to 1"}]
     return {
-        "problem": problem_document("invalid_body", "5f0c2f9e8d1b4a67", errors=errors),
+        "problem": problem_document("invalid_body", _EVENT, errors=errors),
         "idempotency_key": _KEYS["deposit"],
         "message_id": _KEYS["deposit"],
         "body_sha256": "9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab",

@@ -1,6 +1,6 @@
 """A partner's side of the queues: instructions out, events in. Copy this file; it needs pika alone.
 
-    with Partner("amqps://acme:…@broker.example/tekana") as partner:
+    with Partner("amqps://partner.acme:…@broker.example/tekana") as partner:
         deposit = {"wallet_id": "…", "amount": 250, "currency": "KES"}
         partner.send("deposit", deposit, "invoice-4711")
         for event in partner.events():
@@ -84,9 +84,9 @@ class Partner:
     def __init__(
         self, broker_url: str, *, unconfirmed_most: int = 500, patience_s: float = 60.0
     ) -> None:
-        """`broker_url` is the one that came with the partner; its user is the partner's name."""
+        """`broker_url` is the one that came with the partner: amqps://partner.acme:…@host/vhost."""
         self._parameters = pika.URLParameters(broker_url)
-        self._name = self._parameters.credentials.username
+        self._name = self._parameters.credentials.username.removeprefix("partner.")
         self._parameters.heartbeat = 20
         self._parameters.socket_timeout = 5
         self._parameters.stack_timeout = 10
@@ -138,7 +138,7 @@ class Partner:
     def flush(self, timeout_s: float | None = None) -> None:
         """Wait until the broker has all that was sent; for `patience_s` if no time is given.
 
-        Raises: TimeoutError, and sending goes on all the same; PartnerError.
+        Raises: TimeoutError, though sending goes on; PartnerError.
         """
         patience_s = self._patience_s if timeout_s is None else timeout_s
         with self._changed:
@@ -189,10 +189,8 @@ class Partner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._hang_up()  # Something went wrong already: nobody is made to wait.
+        # If something went wrong already, nobody is made to wait.
+        self.close() if kind is None else self._hang_up()
 
     def _await(self, condition: Callable[[], bool], timeout_s: float | None, what: str) -> None:
         """With the lock held."""

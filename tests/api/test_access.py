@@ -64,6 +64,8 @@ PUBLIC = {
     ("GET", "/v1/health/ready"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/docs"),
+    ("GET", "/docs/queues"),
+    ("GET", "/docs/queues/asyncapi.json"),
     ("GET", "/docs/assets/<path:name>"),
 }
 
