@@ -13,8 +13,7 @@ _OTHER_WALLET: Final = "0b000000-0000-4000-8000-000000000002"
 _INSTRUCTION: Final = "6f3c1f1e-9a52-8d0a-b1c4-3f6a5c0d9e21"
 _EVENT: Final = "0d5e7a44-6c1b-8f3e-9a70-5b2c8e41d6f0"
 _AT: Final = "2026-11-24T10:00:00.000Z"
-_DECIDED_EVENT: Final = "0d5e7a44-6c1b-8f3e-9a70-5b2c8e41d6f0"
-_AT: Final = "2026-11-24T10:00:00.021Z"
+_DECIDED_AT: Final = "2026-11-24T10:00:00.021Z"
 
 _MONEY: Final = {"amount": 25_000, "currency": "KES"}
 
