@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Engine
 
-from config.broker import inbox_exchange, inbox_queue, outbox_queue
+from config.broker import inbox_exchange, inbox_queue, outbox_queue, partner_user
 from config.settings import Settings
 from ops.broker_admin import BrokerAdmin
 from ops.errors import OperatorError
@@ -110,7 +110,7 @@ class Provisioning:
 
         Raises: OperatorError, ProvisioningError.
         """
-        if password and self._admin.has_password(user_name(name)) is None:
+        if password and self._admin.has_password(partner_user(name)) is None:
             raise OperatorError(
                 f"The broker has no user of a partner {name!r}.",
                 f"Complete it with ./tekana partner add {name} --reason …",
@@ -121,7 +121,7 @@ class Provisioning:
 
     def disconnect(self, name: str) -> None:
         """Close its connections, which it may open again."""
-        self._admin.close_connections(user_name(name))
+        self._admin.close_connections(partner_user(name))
 
     def remove(self, name: str, *, force: bool, who: str, reason: str) -> int:
         """End a partner: its user and connections, its inbox and its outbox. The client stays.
@@ -139,8 +139,8 @@ class Provisioning:
                 "Run it again when they are decided, or with --force to throw them away.",
             )
         # From here on nothing more arrives.
-        self._admin.delete_user(user_name(name))
-        _wait(lambda: not self._admin.connections(user_name(name)), _PATIENCE_S)
+        self._admin.delete_user(partner_user(name))
+        _wait(lambda: not self._admin.connections(partner_user(name)), _PATIENCE_S)
         if not force:
             self._await_empty_inbox(name)
         with self._engine.begin() as connection:
@@ -164,7 +164,7 @@ class Provisioning:
         self._admin.declare_queue(outbox_queue(name))
 
     def _ensure_user(self, name: str) -> None:
-        user, wanted = user_name(name), user_rights(name)
+        user, wanted = partner_user(name), user_rights(name)
         if self._admin.has_password(user) is None:
             self._admin.make_user(user)
         rights = self._admin.rights(user)
@@ -205,14 +205,14 @@ class Provisioning:
             partners.lock(connection, name)
             if missing_only:
                 api_key = not self._has_key(name)
-                password = not self._admin.has_password(user_name(name))
+                password = not self._admin.has_password(partner_user(name))
             if api_key:
                 made_key = clients.add_key(connection, name, kind=key_kind, who=who, reason=reason)
             if password:
                 audit.record(connection, who, "partner.password", name, reason)
                 made = secrets.token_urlsafe(32)
-                self._admin.set_password(user_name(name), made)
-                made_url = self._url_of(user_name(name), made)
+                self._admin.set_password(partner_user(name), made)
+                made_url = self._url_of(partner_user(name), made)
         return Issued(made_url, made_key)
 
     def _url_of(self, user: str, password: str) -> str:
@@ -245,11 +245,6 @@ class Provisioning:
             raise OperatorError(
                 "The broker does not answer.", "Look at TEKANA_BROKER_URL.", detail=str(error)
             ) from None
-
-
-def user_name(partner: str) -> str:
-    """The partner's user of the broker. No process of ours has a name with a dot."""
-    return f"partner.{partner}"
 
 
 def user_rights(partner: str) -> dict[str, str]:
