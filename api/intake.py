@@ -1,7 +1,5 @@
 """Take instructions in: note them, publish those that are not decided, and say where they stand."""
 
-import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -11,7 +9,7 @@ from api.finding import Finding
 from api.problems import Problem
 from domain.instructions import Instruction
 from domain.views import queued_view
-from storage.outcomes import FINAL, Noted, Outcomes
+from storage.outcomes import FINAL, Noted, Outcomes, as_first_said
 
 Publish = Callable[[Sequence[Instruction]], Sequence[object | None]]
 """Publishes in order; answers None for each that the broker has promised to keep."""
@@ -88,13 +86,5 @@ class Intake:
                 return Submission(instruction, stored.status, stored.view, replayed=True)
         if not same_body:
             return Problem("idempotency_key_reused")
-        first = _as_first_said(instruction, noted)
+        first = as_first_said(instruction, noted)
         return Submission(first, noted.status, noted.view, replayed=True)
-
-
-def _as_first_said(instruction: Instruction, noted: Noted) -> Instruction:
-    """The instruction with the time at which it was first submitted."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        first = json.loads(noted.view)["submitted_at"]
-        return instruction.model_copy(update={"submitted_at": first})
-    return instruction

@@ -55,6 +55,12 @@ def callbacks_engine(settings: Settings) -> Engine:
     return _engine(settings, "tekana-callbacks", _CALLBACK_OPTIONS, pool_size=size, max_overflow=0)
 
 
+def inbox_engine(settings: Settings, pool_size: int) -> Engine:
+    """For the inbox worker: look-ups by key and receipts written, on indexes alone."""
+    options = _LEDGER_OPTIONS | {"statement_timeout": f"{settings.statement_timeout_ms}ms"}
+    return _engine(settings, "tekana-inbox", options, pool_size=pool_size, max_overflow=0)
+
+
 def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
     """For look-ups and operators: short statements, a small pool."""
     options = {

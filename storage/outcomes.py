@@ -4,6 +4,8 @@ Redis never decides anything: what it has lost costs a slower answer. Every call
 bounded in time and none raises (`docs/decisions/0030-redis-is-a-help.md`).
 """
 
+import contextlib
+import json
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -100,6 +102,14 @@ class Outcomes:
     def close(self) -> None:
         """Close the idle connections."""
         self._link.close()
+
+
+def as_first_said(instruction: Instruction, noted: Noted) -> Instruction:
+    """An instruction that was noted before, with the time at which it was first submitted."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        first = json.loads(noted.view)["submitted_at"]
+        return instruction.model_copy(update={"submitted_at": first})
+    return instruction
 
 
 def _key(instruction_id: str) -> bytes:

@@ -1,7 +1,7 @@
 """One process each, in the foreground, for deployments: what a supervisor starts."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -9,6 +9,8 @@ from ops.errors import OperatorError
 
 if TYPE_CHECKING:
     from config.settings import Settings
+
+_COUNT_REMEDY: Final = "Set TEKANA_PARTITIONS to the database's count; run `migrate` if new."
 
 
 class Partitions(click.ParamType[list[int]]):
@@ -64,9 +66,19 @@ def ledger(numbers: list[int]) -> None:
     try:
         run_ledger_worker(settings, numbers)
     except PartitionCountMismatch as error:
-        raise OperatorError(
-            f"{error}.", "Set TEKANA_PARTITIONS to the database's count; run `migrate` if new."
-        ) from None
+        raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
+
+
+@worker.command()
+def inbox() -> None:
+    """Take in what partners publish. A second one is a standby."""
+    from storage.partitions import PartitionCountMismatch
+    from workers.partners.inbox import run_inbox_worker
+
+    try:
+        run_inbox_worker(_settings())
+    except PartitionCountMismatch as error:
+        raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
 
 
 @click.command()

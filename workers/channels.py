@@ -1,0 +1,190 @@
+"""A step of a Celery worker that consumes queues: channels, reading and time.
+
+Each queue has a channel of its own, because acknowledging "this and all before" is per
+channel. Messages are taken as py-amqp delivers them: no kombu, no Celery protocol, no
+decoding before our own. A channel is closed and never cancelled: a cancelled consumer may
+still hold messages while the standby starts on later ones.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, Final
+
+from amqp.exceptions import RecoverableConnectionError
+from amqp.transport import TCPTransport
+from celery import bootsteps
+
+from config.logs import described
+
+log = logging.getLogger(__name__)
+
+EXIT_SOFTWARE: Final = 70
+"""sysexits.h: the supervisor starts the worker again, from a state that is known."""
+
+AT_ONCE_S: Final = 0.001
+"""Not 0: a timer that is due when it is set keeps the event loop from reading its sockets."""
+
+READ_AHEAD_BYTES: Final = 16384
+"""More would be copied around once for each part of each message."""
+
+
+class Lane:
+    """A queue with its channel and its next appointment, for as long as a connection lasts."""
+
+    def __init__(self) -> None:
+        self.channel: Any = None
+        self.due_at: float | None = None
+
+
+class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Consumes lanes within Celery's event loop; started anew with every connection.
+
+    A subclass says in `_begin` which lanes there are, opens their channels, puts a lane into
+    `_full` to have it settled before more is read, and says in `_settle` what is done with a
+    lane whose time has come.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("celery.worker.consumer.tasks:Tasks",)
+
+    _connection: Any
+    _timer: Any
+    _lanes: list[Any]
+    _full: list[Any]
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._consumer = consumer
+        self._forget()
+
+    def start(self, consumer: Any) -> None:
+        """Open the channels. Called again after each reconnection."""
+        self._forget()
+        self._connection = consumer.connection.connection
+        self._begin()
+        # Celery's own reader takes one message a turn of the event loop, and a turn costs
+        # more than a message.
+        consumer.hub.add_reader(self._connection.sock, self._guarded, self._drain)
+
+    def stop(self, consumer: Any) -> None:
+        """Let go of everything that is not settled: the broker has it still, in order."""
+        lanes = self._lanes
+        if self._timer is not None:
+            self._timer.cancel()
+        self._forget()
+        for lane in lanes:
+            if lane.channel is not None:
+                with suppress(*consumer.connection_errors, *consumer.channel_errors):
+                    lane.channel.close()
+
+    shutdown = stop
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _settle(self, lane: Any) -> None:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._lanes, self._full = [], []
+        self._unread = self._cancelled = False
+        self._timer, self._timer_at = None, 0.0
+
+    # Messages
+
+    def _new_channel(self, prefetch: int) -> Any:
+        channel = self._consumer.connection.channel()
+        # py-amqp would turn a body to text by an encoding that the message names.
+        channel.auto_decode = False
+        channel.basic_qos(0, prefetch, False)
+        return channel
+
+    def _drain(self) -> None:
+        """Read what has arrived, until a lane has a whole batch; then settle it at once."""
+        if self._connection is None:
+            return
+        self._unread = False
+        self._full.clear()
+        try:
+            with _reading_ahead(self._connection.transport):
+                while not self._full:
+                    self._connection.drain_events(timeout=0)
+        except TimeoutError:
+            return
+        self._drain_soon()
+        for lane in self._full:
+            self._settle(lane)
+
+    def _drain_soon(self) -> None:
+        """Read again without being told: what lies in a buffer of ours or of TLS wakes nobody."""
+        self._unread = True
+        self._arm(time.monotonic() + AT_ONCE_S)
+
+    # Time: one timer for all, because Celery's event loop runs ten a turn and then may sleep.
+
+    def _appoint(self, lane: Lane, after_s: float) -> None:
+        lane.due_at = time.monotonic() + max(after_s, AT_ONCE_S)
+        self._arm(lane.due_at)
+
+    def _arm(self, at: float) -> None:
+        """Have `_tick` called then, or earlier."""
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        after_s = at - time.monotonic()
+        self._timer = self._consumer.timer.call_after(after_s, self._guarded, (self._tick,))
+
+    def _tick(self) -> None:
+        """Do what is due, and see to it that the rest will be done."""
+        self._timer = None
+        if self._cancelled:
+            raise RecoverableConnectionError("the broker cancelled a consumer")
+        if self._unread:
+            self._drain()
+        now = time.monotonic()
+        for lane in tuple(self._lanes):
+            if lane.due_at is not None and lane.due_at <= now:
+                self._settle(lane)
+        appointments = [lane.due_at for lane in self._lanes if lane.due_at is not None]
+        if appointments:
+            self._arm(max(min(appointments), time.monotonic() + AT_ONCE_S))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run something of ours inside Celery's event loop, whose timers swallow exceptions.
+
+        A lost connection or a closed channel is passed on as one that makes Celery connect
+        anew. Everything else is a defect of this worker, never of a message: it ends the
+        process, which holds nothing that the broker and Postgres do not have.
+        """
+        try:
+            action()
+        except (*self._consumer.connection_errors, *self._consumer.channel_errors) as error:
+            raise RecoverableConnectionError(described(error)) from error
+        except Exception:
+            log.critical("defect; this process ends", exc_info=True)
+            logging.shutdown()
+            os._exit(EXIT_SOFTWARE)
+
+
+@contextmanager
+def _reading_ahead(transport: Any) -> Iterator[None]:
+    """Let py-amqp ask the kernel for more than the few bytes that it needs next.
+
+    Otherwise a message costs nine system calls. Only for as long as we read on until there
+    is nothing left: whoever waits for the socket would not see what was read ahead. TLS has
+    a buffer of its own.
+    """
+    if not isinstance(transport, TCPTransport):
+        yield
+        return
+    receive = transport._quick_recv
+    transport._quick_recv = lambda wanted: receive(max(wanted, READ_AHEAD_BYTES))
+    try:
+        yield
+    finally:
+        transport._quick_recv = receive
