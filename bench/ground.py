@@ -12,6 +12,7 @@ import psycopg2
 from sqlalchemy import Engine, text
 
 from bench.books import instructions_count
+from config.secret_keys import make_secret_key
 from config.settings import DEVELOPMENT_MARK, Settings
 from ops.commands.clients import ensure_development_key
 from ops.errors import OperatorError
@@ -68,6 +69,24 @@ class BenchProcess(ApplicationProcess):
         return self.running() and (self._asked is None or self._asked())
 
 
+class BenchWorker(BenchProcess):
+    """A worker of the bench; it is up when it has touched its ready file."""
+
+    def __init__(self, name: str, ground: "Ground", arguments: list[str]) -> None:
+        ready_file = ground.folder / f"{name}.ready"
+
+        def variables() -> Variables:
+            quiet = {"TEKANA_EVENTS_PER_S": "0", "TEKANA_READY_FILE": str(ready_file)}
+            return {**ground.variables(), **quiet}
+
+        super().__init__(name, ground, arguments, variables, ready_file.exists)
+        self._ready_file = ready_file
+
+    def _launch(self) -> None:
+        self._ready_file.unlink(missing_ok=True)
+        super()._launch()
+
+
 class BenchServer(BenchProcess):
     """One that listens on a port."""
 
@@ -88,6 +107,7 @@ class Ground:
         self.services = services or Services(folder)
         self.api_key = ""
         self.client_id = 0
+        self._secret_keys = make_secret_key(f"{DEVELOPMENT_MARK}-bench")
 
     def claim(self) -> None:
         """Take the folder, and end what a bench that was killed has left in it.
@@ -214,6 +234,19 @@ class Ground:
         """Two workers, as `./tekana up` starts them."""
         return [self.worker("0-3", events=events), self.worker("4-7", events=events)]
 
+    def workers_without_outbox(self) -> list[ApplicationProcess]:
+        """Two ledger workers that write no events, for Flower or for clients."""
+        module = "bench.without_outbox"
+        return [BenchWorker(f"untold-{part}", self, [module, part]) for part in ("0-3", "4-7")]
+
+    def callbacks(self) -> list[ApplicationProcess]:
+        """A callback worker, and the beat that tells it when to look."""
+        run, variables = self.services.run, self.variables
+        return [
+            ApplicationProcess("callbacks", run, ["worker", "callbacks"], variables),
+            ApplicationProcess("beat", run, ["beat"], variables),
+        ]
+
     @contextlib.contextmanager
     def running(self, *processes: ApplicationProcess) -> Iterator[None]:
         """Processes that run within the block and are stopped in order after it."""
@@ -246,5 +279,7 @@ class Ground:
             "TEKANA_PARTITIONS": str(PARTITIONS),
             "TEKANA_API_HOST": HOST,
             "TEKANA_FLOWER_PASSWORD": f"{DEVELOPMENT_MARK}-bench",
+            "TEKANA_SECRET_KEYS": self._secret_keys,
+            "TEKANA_CALLBACK_ALLOW_LOOPBACK": "true",
             **{f"TEKANA_{name.upper()}": str(value) for name, value in overrides.items()},
         }

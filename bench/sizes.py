@@ -23,6 +23,9 @@ class Sizes:
     intake_s: float
     lone_posts: int
     open_loop_s: float
+    callback_rounds: int
+    callback_events: int
+    callbacks_s: float
     aged_transfers: int
     """0: the store is not measured with so many transfers in it."""
 
@@ -42,6 +45,9 @@ FULL = Sizes(
     intake_s=6,
     lone_posts=200,
     open_loop_s=60,
+    callback_rounds=3,
+    callback_events=5_000,
+    callbacks_s=20,
     aged_transfers=10_000_000,
 )
 
@@ -60,6 +66,9 @@ QUICK = Sizes(
     intake_s=2,
     lone_posts=80,
     open_loop_s=10,
+    callback_rounds=2,
+    callback_events=1_500,
+    callbacks_s=5,
     aged_transfers=0,
 )
 
@@ -78,5 +87,8 @@ SMOKE = Sizes(
     intake_s=0.5,
     lone_posts=5,
     open_loop_s=1,
+    callback_rounds=1,
+    callback_events=100,
+    callbacks_s=1,
     aged_transfers=0,
 )
