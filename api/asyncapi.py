@@ -84,7 +84,10 @@ def document() -> Schema:
             "title": "Tekana queues for partners",
             "version": "1.0.0",
             "description": _ABOUT,
-            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+            "license": {
+                "name": "Apache 2.0",
+                "url": "https://www.apache.org/licenses/LICENSE-2.0",
+            },
         },
         "defaultContentType": "application/json",
         "servers": {"broker": _server()},

@@ -1,4 +1,4 @@
-"""Tables in docs/ that the code makes, and files that they show.
+"""Tables in docs/ that the code makes, files that they show, and the AsyncAPI document.
 
 `python -m tests.generated_docs` writes them anew.
 """
@@ -6,8 +6,11 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import yaml  # type: ignore[import-untyped]  # Its stubs are a package of their own.
+
+from api import asyncapi
 from config import broker
 from config.settings import PREFIX, Settings
 from domain.problems import KINDS
@@ -120,6 +123,30 @@ def documents() -> list[Path]:
     return [*CHECKOUT.glob("*.md"), *sorted((CHECKOUT / "docs").rglob("*.md"))]
 
 
+ASYNCAPI: Final = CHECKOUT / "docs" / "asyncapi.yaml"
+
+
+class _Plain(yaml.SafeDumper):  # type: ignore[misc]  # As above.
+    """YAML without references between its own parts."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def asyncapi_text() -> str:
+    """The AsyncAPI document as it is kept: readable, and in the order in which it is made."""
+    text: str = yaml.dump(
+        asyncapi.document(),
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
+    return f"# Made from the code by `python -m tests.generated_docs`.\n{text}"
+
+
 if __name__ == "__main__":
     for path in documents():
         path.write_text(generated(path.read_text()))
+    ASYNCAPI.write_text(asyncapi_text())

@@ -14,7 +14,7 @@ from domain.rejections import Code
 from ops.cli import main
 from ops.stack.folder import CHECKOUT
 from storage.clients import SCOPES
-from tests.generated_docs import documents, generated
+from tests.generated_docs import ASYNCAPI, asyncapi_text, documents, generated
 
 _SOURCE_FOLDERS = (
     "api",
@@ -44,6 +44,11 @@ def _named(path: Path) -> str:
 def test_generated_tables_are_as_the_code_says(path: Path) -> None:
     # If this fails: python -m tests.generated_docs
     assert path.read_text() == generated(path.read_text())
+
+
+def test_the_asyncapi_document_is_as_the_code_says() -> None:
+    # If this fails: python -m tests.generated_docs
+    assert ASYNCAPI.read_text() == asyncapi_text()
 
 
 def test_every_setting_is_in_the_table_of_settings() -> None:

@@ -19,6 +19,7 @@ _CHECKS = {
     "lint": ("-m", "ruff", "check", "."),
     "types": ("-m", "mypy"),
     "imports": ("-c", "from importlinter.cli import lint_imports_command as run; run()"),
+    "asyncapi": ("-m", "ops.asyncapi"),
     "security": ("-m", "bandit", "--quiet", "--recursive", "--skip", _ASKED_BY_RUFF, *_PACKAGES),
 }
 _IN_TWO_HALVES = ("--numprocesses=2", "--dist=loadfile")
