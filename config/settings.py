@@ -110,8 +110,13 @@ class Settings(BaseModel):
         description="amqps://host:port/vhost, the broker as partners reach it, without a user. "
         "Not set: as in `TEKANA_BROKER_URL`.",
     )
+    callback_ca_file: str | None = Field(
+        None,
+        description="Certificates that callbacks trust besides the system's, in one PEM file.",
+    )
     ready_file: str | None = Field(
-        None, description="A file that a worker touches once it consumes its partitions."
+        None,
+        description="A file that a worker touches once it consumes, and beat whenever it ticks.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least urgent lines that are logged."

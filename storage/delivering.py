@@ -19,9 +19,6 @@ from storage.events import Ref
 LEASE_S: Final = 30
 """How long a deliverer that has died holds up its endpoint. A living one renews in time."""
 
-OVERDUE_S: Final = 75 * 3600
-"""What an endpoint that fails has left untried for so long is given up."""
-
 SWEPT_ENDPOINTS: Final = 500
 
 _MAY_BE_TRIED: Final = """
@@ -233,9 +230,9 @@ def catch_up(connection: Connection, endpoint_id: str) -> None:
     connection.execute(CATCH_UP, {"id": endpoint_id})
 
 
-def give_up(connection: Connection, endpoint_id: str) -> None:
-    """End what was due for OVERDUE_S, and could not be tried because the endpoint fails."""
-    connection.execute(GIVE_UP, {"id": endpoint_id, "overdue_s": OVERDUE_S})
+def give_up(connection: Connection, endpoint_id: str, overdue_s: float) -> None:
+    """End what was due for so long, and could not be tried because the endpoint fails."""
+    connection.execute(GIVE_UP, {"id": endpoint_id, "overdue_s": overdue_s})
 
 
 def postpone(connection: Connection, lease: Row[Any], wait_s: float) -> None:

@@ -81,6 +81,25 @@ def inbox() -> None:
         raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
 
 
+@worker.command()
+def callbacks() -> None:
+    """Hand events on to endpoints and partners, and deliver callbacks over HTTP."""
+    from workers.callbacks.worker import run_callback_worker
+
+    settings = _settings()
+    if settings.secret_keys is None:
+        raise OperatorError("Callbacks cannot be signed without keys.", "Set TEKANA_SECRET_KEYS.")
+    run_callback_worker(settings)
+
+
+@click.command()
+def beat() -> None:
+    """Have callback workers look, every second or two, for what was forgotten."""
+    from workers.callbacks.beat import run_beat
+
+    run_beat(_settings())
+
+
 @click.command()
 def flower() -> None:
     """Serve Flower, read-only, behind basic authentication."""

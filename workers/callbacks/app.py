@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.worker.consumer import Consumer
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from config import broker
 from config.settings import Settings
@@ -83,9 +83,10 @@ def callbacks_app(settings: Settings) -> Celery:
 
 def _queue(queue: broker.Queue) -> Queue:
     """As `migrate` has declared it; nobody else may."""
-    return Queue(
+    exchange = Exchange(queue.exchange, type="direct", no_declare=True)  # type: ignore[no-untyped-call]
+    return Queue(  # type: ignore[no-untyped-call]
         queue.name,
-        exchange=Exchange(queue.exchange, type="direct", no_declare=True),
+        exchange=exchange,
         routing_key=queue.routing_key,
         queue_arguments=queue.arguments,
         no_declare=True,

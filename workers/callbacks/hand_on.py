@@ -1,0 +1,77 @@
+"""From the outbox to deliveries and to partners' queues."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from config.logs import described
+from producers.messages import Unconfirmed
+from storage import delivering, handing_on
+from storage.events import Row, render
+from workers.partners.outbound import Outbound
+
+log = logging.getLogger(__name__)
+
+LEFT_AFTER_S: Final = 2.0
+"""A row that has waited for so long was forgotten by whoever was to hand it on."""
+
+
+class HandOn:
+    """Hands rows of events on, for any number of threads."""
+
+    def __init__(self, engine: Engine, outbound: Outbound, tell: Callable[[str], None]) -> None:
+        """`tell` is called with the id of each endpoint for which there is something new."""
+        self._engine = engine
+        self._outbound = outbound
+        self._tell = tell
+
+    def named(self, refs: Sequence[tuple[str, int]]) -> None:
+        """Hand on what these transactions told: times in RFC 3339 and transaction numbers.
+
+        What somebody else hands on at the same time, or did before, is left alone. Raises: the
+        driver's errors.
+        """
+        self._hand_on(lambda connection: handing_on.named_rows(connection, refs))
+
+    def left(self) -> None:
+        """Hand on whatever has waited for LEFT_AFTER_S, until there is nothing or it stays."""
+        while self._hand_on(lambda connection: handing_on.left_rows(connection, LEFT_AFTER_S)):
+            pass
+
+    def _hand_on(self, find: Callable[[Connection], list[Row]]) -> bool:
+        """Hand on the rows that are found. Whether there may be more of them."""
+        with self._engine.begin() as connection:
+            rows = find(connection)
+            if not rows:
+                return False
+            endpoint_ids = handing_on.add(connection, rows)
+            done = self._publish(connection, rows)
+            handing_on.handed_on(connection, done)
+        for endpoint_id in delivering.free(self._engine, endpoint_ids):
+            self._tell(endpoint_id)
+        return len(done) == handing_on.SWEPT_ROWS
+
+    def _publish(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
+        """Publish what is for partners. Returns the rows that nobody waits for any more."""
+        names = handing_on.partner_names(connection, {row.client_id for row in rows})
+        waiting: set[int] = set()
+        for client_id, name in names.items():
+            own = [row for row in rows if row.client_id == client_id]
+            if not waiting and self._confirmed(connection, client_id, name, own):
+                continue
+            # The broker is away: the others would wait for it just as long.
+            waiting.add(client_id)
+        return [row for row in rows if row.client_id not in waiting]
+
+    def _confirmed(
+        self, connection: Connection, client_id: int, name: str, rows: Sequence[Row]
+    ) -> bool:
+        try:
+            events = [event for _, event in render(connection, client_id, rows)]
+            self._outbound.publish(name, events)
+        except Unconfirmed as error:
+            log.warning("events for a partner wait", extra={"fault": described(error)})
+            return False
+        return True

@@ -1,0 +1,311 @@
+"""POSTs to receivers whom nobody has reason to trust: where to, for how long, and how much back.
+
+One event loop in a thread of its own serves all deliveries of a process. The address that a
+socket is about to be connected to is judged itself, so a name that means another address by
+then gains nothing.
+"""
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, TypeVar
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from config.version import VERSION
+from domain.addresses import check_url, may_connect
+from domain.fields import timestamp_text
+from domain.signatures import signed_headers
+from workers.callbacks.schedule import retry_after_s
+
+IN_FLIGHT: Final = 8
+"""Requests at once to one endpoint."""
+
+TIMEOUT_S: Final = 15.0
+"""From looking up the name to the answer's headers."""
+
+BODY_BYTES_MOST: Final = 65_536
+BODY_TIMEOUT_S: Final = 1.0
+"""An answer's body is read only so that its connection can be used again."""
+
+KEPT_ALIVE_S: Final = 4.0
+"""Less than the shortest time that common servers keep an idle connection, which is 5 s."""
+
+_LOOK_UPS_AT_ONCE: Final = 64
+"""Threads: a name server that does not answer holds one for each name."""
+
+_REFUSED: Final = "address not allowed"
+
+_T = TypeVar("_T")
+
+LookUp = Callable[[str, int], list[tuple[Any, ...]]]
+"""A name's addresses as `socket.getaddrinfo` gives them; blocking."""
+
+
+class AddressRefused(OSError):
+    """The name, or the very address, is not where a callback may go."""
+
+
+class Letter(NamedTuple):
+    """One event as it is sent."""
+
+    event_id: str
+    body: bytes
+
+
+class Attempt(NamedTuple):
+    """What came of one POST: a status or, without an answer, an error in a few words of ours."""
+
+    began_at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    retry_after_s: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver has it."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def record(self) -> dict[str, Any]:
+        """The attempt as it is kept and shown."""
+        record = {"at": timestamp_text(self.began_at), "duration_ms": self.duration_ms}
+        return record | ({"error": self.error} if self.error else {"status": self.status})
+
+
+def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+class Sender:
+    """Sends letters from any thread. `look_up` is for tests of names that change."""
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool = False,
+        ca_file: str | None = None,
+        look_up: LookUp = _look_up,
+    ) -> None:
+        """`ca_file` holds certificates to trust besides the system's. Raises: OSError."""
+        self._allow_loopback = allow_loopback
+        self._tls = ssl.create_default_context()
+        if ca_file is not None:
+            self._tls.load_verify_locations(ca_file)
+        self._look_up = look_up
+        self._loop = asyncio.new_event_loop()
+        self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
+        thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
+        thread.start()
+        self._thread = thread
+        self._session = self._run(self._open())
+
+    def send(
+        self,
+        url: str,
+        letters: Sequence[Letter],
+        secrets: Sequence[bytes],
+        go_on: Callable[[], bool] = lambda: True,
+        note: Callable[[Attempt], None] = lambda _: None,
+    ) -> list[Attempt | None]:
+        """POST the letters, IN_FLIGHT at once; what came of each, in order.
+
+        `go_on` is asked before each, and once it says no the rest is not tried: None. `note`
+        is told of each answer. Both are called in the sender's thread.
+        """
+        return self._run(self._send(url, letters, secrets, go_on, note))
+
+    def close(self) -> None:
+        """Close every connection. Final; nothing may be on its way."""
+        self._run(self._session.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # Each endpoint has its own.
+                resolver=_Resolver(self._resolve),
+                ttl_dns_cache=0,  # Those who ask at once share an answer, and nobody later.
+                socket_factory=self._socket,
+                ssl=self._tls,
+                keepalive_timeout=KEPT_ALIVE_S,
+            ),
+            # No cookies, no proxies of the environment, no credentials of a .netrc.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, ceil_threshold=2 * TIMEOUT_S),
+            headers={
+                "User-Agent": f"Tekana/{VERSION}",
+                "Content-Type": "application/json",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+            },
+            trace_configs=[trace],
+        )
+
+    async def _send(
+        self,
+        url: str,
+        letters: Sequence[Letter],
+        secrets: Sequence[bytes],
+        go_on: Callable[[], bool],
+        note: Callable[[Attempt], None],
+    ) -> list[Attempt | None]:
+        attempts: list[Attempt | None] = [None] * len(letters)
+        waiting: Iterator[tuple[int, Letter]] = iter(enumerate(letters))
+
+        async def lane() -> None:
+            while go_on():
+                place, letter = next(waiting, (-1, None))
+                if letter is None:
+                    return
+                attempt = attempts[place] = await self._attempt(url, letter, secrets)
+                note(attempt)
+
+        await asyncio.gather(*(lane() for _ in range(min(IN_FLIGHT, len(letters)))))
+        return attempts
+
+    async def _attempt(self, url: str, letter: Letter, secrets: Sequence[bytes]) -> Attempt:
+        began_at, began_s = datetime.now(UTC), time.perf_counter()
+        status, error, wait_s = None, None, None
+        # The rule may be newer than the row that holds the URL.
+        if check_url(url, allow_loopback=self._allow_loopback) is not None:
+            error = _REFUSED
+        else:
+            headers = signed_headers(
+                secrets, letter.event_id, int(began_at.timestamp()), letter.body
+            )
+            try:
+                status, wait_s = await self._post(url, letter.body, headers)
+            except (aiohttp.ClientError, OSError, ValueError) as failure:
+                error = _told(failure)
+        duration_ms = round((time.perf_counter() - began_s) * 1000)
+        return Attempt(began_at, duration_ms, status, error, wait_s)
+
+    async def _post(
+        self, url: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, float | None]:
+        used = SimpleNamespace(before=False)
+        try:
+            return await self._post_once(url, body, headers, used)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
+            # A server may close an idle connection just when we take it up again.
+            if not used.before or isinstance(failure, aiohttp.ClientConnectorError):
+                raise
+        return await self._post_once(url, body, headers, used)
+
+    async def _post_once(
+        self, url: str, body: bytes, headers: dict[str, str], used: SimpleNamespace
+    ) -> tuple[int, float | None]:
+        async with self._session.post(
+            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=used
+        ) as response:
+            wait_s = retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC))
+            await _drop_body(response)
+            return response.status, wait_s
+
+    async def _resolve(self, host: str, port: int) -> list[ResolveResult]:
+        """Look a name up. If one of its addresses may not be connected to, none is."""
+        infos = await self._loop.run_in_executor(self._threads, self._look_up, host, port)
+        found = []
+        for family, _, proto, _, (address, *_) in infos:
+            self._check(address, port)
+            found.append(
+                ResolveResult(
+                    hostname=host,
+                    host=address,
+                    port=port,
+                    family=family,
+                    proto=proto,
+                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                )
+            )
+        return found
+
+    def _socket(self, info: Any) -> socket.socket:
+        """A socket for this address and no other, if it may be connected to."""
+        family, kind, proto, _, (address, port, *_) = info
+        self._check(address, port)
+        return socket.socket(family, kind, proto)
+
+    def _check(self, address: str, port: int) -> None:
+        if not may_connect(address, port, allow_loopback=self._allow_loopback):
+            raise AddressRefused(_REFUSED)
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, resolve: Callable[[str, int], Any]) -> None:
+        self._resolve = resolve
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  Any is fine.
+    ) -> list[ResolveResult]:
+        found: list[ResolveResult] = await self._resolve(host, port)
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:
+    context.trace_request_ctx.before = True
+
+
+async def _drop_body(response: aiohttp.ClientResponse) -> None:
+    """Read a short body to its end; of a long or slow one, let go together with its connection."""
+    left = BODY_BYTES_MOST
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while left > 0:
+                part = await response.content.read(left)
+                if not part:
+                    return
+                left -= len(part)
+    except (aiohttp.ClientError, OSError):
+        pass
+    response.close()
+
+
+_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (TimeoutError, "timeout"),
+    (AddressRefused, _REFUSED),
+    (aiohttp.InvalidURL, _REFUSED),
+    (aiohttp.ClientConnectorDNSError, "name not found"),
+    (aiohttp.ClientConnectorCertificateError, "certificate not valid"),
+    (aiohttp.ClientSSLError, "no TLS"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ServerDisconnectedError, "connection closed"),
+    (aiohttp.ClientOSError, "connection closed"),
+    (aiohttp.ClientResponseError, "no HTTP"),
+)
+
+
+def _told(failure: BaseException) -> str:
+    """The failure in our words: a library's may repeat the URL, or what the receiver said."""
+    if isinstance(failure, aiohttp.ClientConnectorError) and _is_refusal(failure.os_error):
+        return _REFUSED
+    return next((words for kind, words in _WORDS if isinstance(failure, kind)), "failed")
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Several addresses that all fail are told as one error, with our words in its own."""
+    return isinstance(error, AddressRefused) or _REFUSED in str(error)
