@@ -41,7 +41,7 @@ class Cursor(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Events, oldest first, and where to go on: now if it is full, later if it is not."""
+    """Events, oldest first, and where to go on. If that is where it began, there is no more yet."""
 
     events: list[Event]
     next: Cursor
@@ -51,8 +51,7 @@ class CursorAhead(ValueError):
     """A cursor is ahead of everything that this database has written: it is another's."""
 
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_BEGINNING: Final = Cursor(0, _EPOCH, 0)
+_BEGINNING: Final = Cursor(0, datetime(1970, 1, 1, tzinfo=UTC), 0)
 _END: Final = 2**31 - 1
 """Beyond the last event of every row."""
 
@@ -88,9 +87,7 @@ def page(
         }
         rows = connection.execute(SCAN, named).all()
         refs: list[Ref] = []
-        following = max(start, Cursor(complete, _EPOCH, 0))
-        if len(rows) == rows_most:
-            following = Cursor(rows[-1].xact, rows[-1].at, _END)
+        following = Cursor(rows[-1].xact, rows[-1].at, _END) if rows else start
         for ref in _matching(rows, start, types):
             if len(refs) == limit:
                 following = Cursor(ref.xact, ref.at, ref.ordinal)
