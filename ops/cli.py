@@ -9,10 +9,11 @@ import click
 COMMANDS: dict[str, tuple[str, ...]] = {
     "stack": ("up", "down", "status", "doctor", "env"),
     "quality": ("test", "check"),
-    "processes": ("migrate", "api", "worker", "flower"),
+    "processes": ("migrate", "api", "worker", "beat", "flower"),
     "demo": ("demo",),
     "verify": ("verify",),
     "bench": ("bench",),
+    "torture": ("torture",),
     "clients": ("client",),
     "partner": ("partner",),
     "partitions": ("partition",),
