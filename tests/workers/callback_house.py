@@ -1,0 +1,134 @@
+"""A house with callback workers, beat and receivers, for tests of callbacks."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from config.settings import Settings
+from domain.events import CALLBACK_TYPES
+from ops.stack.services import Services
+from storage import endpoints
+from storage.secrets import SecretKeys, make_secret
+from tests.bookkeeping import CLIENT
+from tests.support import wait_until
+from tests.workers.house import ROOT, House, environment
+
+
+class Process:
+    """One `worker callbacks` or `beat` process, with what it logs."""
+
+    def __init__(self, settings: Settings, arguments: Sequence[str], folder: Path) -> None:
+        name = uuid.uuid4().hex[:8]
+        self.ready_file = folder / f"{name}.ready"
+        self.log_file = folder / f"{name}.log"
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ops", *arguments],
+                cwd=ROOT,
+                env=environment(settings) | {"TEKANA_READY_FILE": str(self.ready_file)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def ready(self) -> "Process":
+        """Wait until it says that it works."""
+        wait_until(self.is_ready, 30, what="a process to be ready")
+        return self
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log_file.read_text()
+        return self.ready_file.exists()
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """The lines with this message."""
+        lines = self.log_file.read_text().splitlines()
+        records = [json.loads(line) for line in lines if line.startswith("{")]
+        return [record for record in records if record["message"] == message]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, timeout_s: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+
+class Endpoint:
+    """An endpoint with the secret that only its maker ever sees."""
+
+    def __init__(self, endpoint_id: str, client_id: int, secret: bytes) -> None:
+        self.id = endpoint_id
+        self.client_id = client_id
+        self.secret = secret
+
+
+class CallbackHouse(House):
+    """A house whose settings allow callbacks to this machine."""
+
+    def __init__(self, services: Services, folder: Path, **overrides: Any) -> None:
+        super().__init__(services, folder, **{"callback_allow_loopback": True} | overrides)
+        assert self.settings.secret_keys is not None
+        self.keys = SecretKeys.from_setting(self.settings.secret_keys.get_secret_value())
+        self.processes: list[Process] = []
+
+    def callbacks(self, **overrides: Any) -> Process:
+        """Start a callback worker."""
+        return self._start(["worker", "callbacks"], overrides)
+
+    def beat(self) -> Process:
+        """Start beat."""
+        return self._start(["beat"], {})
+
+    def endpoint(
+        self,
+        url: str,
+        events: Sequence[str] = tuple(CALLBACK_TYPES),
+        client_id: int = CLIENT,
+    ) -> Endpoint:
+        """Add an endpoint, as the API does."""
+        endpoint_id, secret = str(uuid.uuid4()), make_secret()
+        sealed = self.keys.encrypt(secret, endpoint_id)
+        with self.engine.begin() as connection:
+            endpoints.create(connection, client_id, endpoint_id, url, events, sealed)
+        return Endpoint(endpoint_id, client_id, secret)
+
+    def statuses(self, endpoint: Endpoint) -> dict[str, int]:
+        """How many deliveries of an endpoint there are of each status."""
+        found = self.rows(
+            "SELECT status, count(*) FROM deliveries WHERE endpoint_id = CAST(:id AS uuid)"
+            " GROUP BY status",
+            id=endpoint.id,
+        )
+        return {row.status: row.count for row in found}
+
+    def deliveries(self, endpoint: Endpoint) -> list[Any]:
+        """The rows of an endpoint's deliveries."""
+        return self.rows(
+            "SELECT *, event_id::text AS id FROM deliveries"
+            " WHERE endpoint_id = CAST(:id AS uuid) ORDER BY event_at, ordinal",
+            id=endpoint.id,
+        )
+
+    def row(self, endpoint: Endpoint) -> Any:
+        """The endpoint's row."""
+        [row] = self.rows(
+            "SELECT * FROM callback_endpoints WHERE id = CAST(:id AS uuid)", id=endpoint.id
+        )
+        return row
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.process.poll() is None:
+                process.kill()
+        super().close()
+
+    def _start(self, arguments: Sequence[str], overrides: dict[str, Any]) -> Process:
+        settings = self.settings.model_copy(update=overrides)
+        self.processes.append(Process(settings, arguments, self.folder))
+        return self.processes[-1]
