@@ -21,12 +21,13 @@ def connect(url: str) -> pika.BlockingConnection:
 
 
 @contextmanager
-def channel_of(url: str) -> Iterator[Any]:
-    """A channel with confirms, on a connection of its own."""
+def channel_of(url: str, *, confirm: bool = True) -> Iterator[Any]:
+    """A channel, with confirms unless they are not wanted, on a connection of its own."""
     connection = connect(url)
     try:
         channel = connection.channel()
-        channel.confirm_delivery()
+        if confirm:
+            channel.confirm_delivery()
         yield channel
     finally:
         with suppress(AMQPError):

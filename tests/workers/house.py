@@ -37,15 +37,15 @@ PARTITIONS = 8
 
 
 class Worker:
-    """One `worker ledger` process, with what it logs."""
+    """One worker process, with what it logs."""
 
-    def __init__(self, settings: Settings, partitions: str, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
         name = uuid.uuid4().hex[:8]
         self.ready_file = folder / f"{name}.ready"
         self.log_file = folder / f"{name}.log"
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops", "worker", "ledger", "--partitions", partitions],
+                [sys.executable, "-m", "ops", "worker", *arguments],
                 cwd=ROOT,
                 env=environment(settings) | {"TEKANA_READY_FILE": str(self.ready_file)},
                 stdout=log,
@@ -53,8 +53,8 @@ class Worker:
             )
 
     def ready(self) -> "Worker":
-        """Wait until it consumes all its partitions."""
-        wait_until(self.is_ready, 30, what="a ledger worker to be ready")
+        """Wait until it consumes all that it is to consume."""
+        wait_until(self.is_ready, 30, what="a worker to be ready")
         return self
 
     def is_ready(self) -> bool:
@@ -106,9 +106,13 @@ class House:
         topology.declare(self.settings.broker_url.get_secret_value(), PARTITIONS)
 
     def worker(self, partitions: str = "0-7", **overrides: Any) -> Worker:
+        """Start a ledger worker."""
+        return self.start("ledger", "--partitions", partitions, **overrides)
+
+    def start(self, *arguments: str, **overrides: Any) -> Worker:
         """Start a worker process."""
         settings = self.settings.model_copy(update=overrides)
-        self._workers.append(Worker(settings, partitions, self.folder))
+        self._workers.append(Worker(settings, self.folder, *arguments))
         return self._workers[-1]
 
     def publish(self, instructions: Iterable[Instruction]) -> None:

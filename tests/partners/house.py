@@ -1,0 +1,179 @@
+"""A wallet house with partners: their own clients, real inboxes, real workers."""
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pika
+
+from config import broker
+from domain.identity import instruction_id
+from ops.partners import Asked, Provisioning
+from ops.stack.services import Services
+from storage.clients import SCOPES
+from tests.bookkeeping import wallet_id
+from tests.partners.client import channel_of
+from tests.support import wait_until
+from tests.workers.house import House, Worker
+
+RECEIPTS = ("instruction.accepted", "instruction.refused")
+OUTCOMES = ("instruction.succeeded", "instruction.rejected")
+
+
+class Seen(NamedTuple):
+    """An event as the partner got it."""
+
+    properties: pika.BasicProperties
+    event: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        return str(self.event["type"])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.event["data"]
+        return data
+
+    @property
+    def key(self) -> str | None:
+        return self.data.get("idempotency_key")
+
+
+class Bank:
+    """A partner at its own end: it has a URL and nothing else."""
+
+    def __init__(self, name: str, client_id: int, url: str, api_key: str) -> None:
+        self.name = name
+        self.client_id = client_id
+        self.url = url
+        self.api_key = api_key
+        self.seen: list[Seen] = []
+        self._numbers = itertools.count(1)
+
+    def deposit(self, wallet: str, amount: int = 1, key: str | None = None) -> dict[str, Any]:
+        """A message that orders a deposit."""
+        data = {"wallet_id": wallet_id(wallet), "amount": amount, "currency": "KES"}
+        key = key or f"k{next(self._numbers)}"
+        return {"version": 1, "idempotency_key": key, "type": "deposit", "data": data}
+
+    def send(self, *messages: dict[str, Any], **properties: Any) -> None:
+        """Publish in order; the broker has promised to keep all on return."""
+        self.send_raw(*(json.dumps(message).encode() for message in messages), **properties)
+
+    def send_raw(self, *bodies: bytes, **properties: Any) -> None:
+        """Publish any bytes, as JSON if nothing else is said, and await each confirm."""
+        given = {"content_type": "application/json", "delivery_mode": 2, **properties}
+        with channel_of(self.url) as channel:
+            for body in bodies:
+                channel.basic_publish(
+                    broker.inbox_exchange(self.name),
+                    "any",
+                    body,
+                    pika.BasicProperties(**given),
+                    mandatory=True,
+                )
+
+    def flood(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Publish many at once, with one promise for all."""
+        with channel_of(self.url, confirm=False) as channel:
+            channel.tx_select()
+            for message in messages:
+                channel.basic_publish(
+                    broker.inbox_exchange(self.name),
+                    "",
+                    json.dumps(message).encode(),
+                    pika.BasicProperties(content_type="application/json", delivery_mode=2),
+                )
+            channel.tx_commit()
+
+    def read(self) -> list[Seen]:
+        """All events so far, oldest first, with what has come since this was last asked."""
+        with channel_of(self.url) as channel:
+            while True:
+                method, properties, body = channel.basic_get(broker.outbox_queue(self.name).name)
+                if method is None:
+                    return self.seen
+                self.seen.append(Seen(properties, json.loads(body)))
+                channel.basic_ack(method.delivery_tag)
+
+    def of(self, *types: str) -> list[Seen]:
+        """Events of these types that were read."""
+        return [each for each in self.seen if each.type in types]
+
+    def await_events(
+        self, count: int, *types: str, timeout_s: float = 30, distinct: bool = False
+    ) -> list[Seen]:
+        """Read until there are so many events of these types, and return them."""
+
+        def enough() -> bool:
+            self.read()
+            found = self.of(*types)
+            return len({each.event["id"] for each in found} if distinct else found) >= count
+
+        wait_until(enough, timeout_s, 0.05, what=f"{count} of {types}")
+        return self.of(*types)
+
+    def instruction_id(self, key: str) -> str:
+        return instruction_id(self.client_id, key)
+
+
+class PartnerHouse(House):
+    """A house whose partners have queues of their own."""
+
+    def __init__(self, services: Services, folder: Path, **overrides: Any) -> None:
+        admin_url = services.rabbitmq.management_url
+        super().__init__(services, folder, broker_admin_url=admin_url, **overrides)
+        self._provisioning = Provisioning(self.settings, self.engine)
+        self._banks: list[Bank] = []
+
+    def partner(self, scopes: Iterable[str] = SCOPES, rate_per_s: int = 100_000) -> Bank:
+        """Make a partner."""
+        name = f"bank-{uuid.uuid4().hex[:8]}"
+        asked = Asked(name, scopes=sorted(scopes), rate_per_s=rate_per_s)
+        issued = self._provisioning.add(asked, who="tests", reason="tests")
+        assert issued.broker_url is not None
+        assert issued.api_key is not None
+        [row] = self.rows("SELECT id FROM clients WHERE name = :name", name=name)
+        self._banks.append(Bank(name, row.id, issued.broker_url, issued.api_key))
+        return self._banks[-1]
+
+    def inbox(self, **overrides: Any) -> Worker:
+        """Start an inbox worker."""
+        return self.start("inbox", **overrides)
+
+    def callbacks(self, **overrides: Any) -> Worker:
+        """Start a callback worker, which tells partners what was decided."""
+        return self.start("callbacks", **overrides)
+
+    def forwarded(self) -> int:
+        """Messages that wait in the partitions."""
+        return self.waiting()
+
+    def receipts(self, bank: Bank) -> list[dict[str, Any]]:
+        """The receipts in the ledger's database, oldest first."""
+        found = self.rows(
+            "SELECT documents FROM events WHERE client_id = :id AND documents IS NOT NULL"
+            " ORDER BY xact, at",
+            id=bank.client_id,
+        )
+        return [document for row in found for document in row.documents]
+
+    def inbox_left(self, bank: Bank) -> int:
+        """Messages in an inbox, those that the worker holds among them."""
+        queue = self.manage("GET", f"queues/{self.vhost}/{broker.inbox_queue(bank.name).name}")
+        left: int = queue["messages"]
+        return left
+
+    def close(self) -> None:
+        super().close()
+        for bank in self._banks:
+            self.manage("DELETE", f"users/{broker.partner_user(bank.name)}")
+
+
+def in_order(banks_events: Sequence[Seen], key_of: Callable[[Seen], str | None]) -> list[str]:
+    """Keys in the order in which they first appear."""
+    return list(dict.fromkeys(key for each in banks_events if (key := key_of(each)) is not None))
