@@ -89,6 +89,13 @@ def add_partner(
             f"Partner {name} may publish to exchange in.{name} and read queue out.{name}.", err=True
         )
     _show_issued(name, issued, as_json)
+    for secret, option in ((issued.broker_url, "--password"), (issued.api_key, "--api-key")):
+        if secret is None:
+            click.echo(
+                f"It has a {option[2:]} already, which can't be shown again. For another: "
+                f"./tekana partner rotate {name} {option} --reason …",
+                err=True,
+            )
 
 
 @partner.command("list")
@@ -284,8 +291,6 @@ def _show_issued(name: str, issued: "Issued", as_json: bool) -> None:
         click.echo("This is shown only now:", err=True)
     for key, value in shown.items():
         click.echo(f"{key} {value}")
-    for key in made.keys() - shown.keys():
-        click.echo(f"It has its {key} already, which can't be shown again.", err=True)
 
 
 def _depths(settings: "Settings", found: "list[PartnerSummary]") -> "dict[str, Depth] | None":
