@@ -66,7 +66,8 @@ class Door:
             **options.pop("headers", {}),
         }
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.request("POST", path, data=raw, headers=headers, **options)
+        method = options.pop("method", "POST")
+        return self.request(method, path, data=raw, headers=headers, **options)
 
     def with_key(self, key: str) -> "Door":
         return dataclasses.replace(self, key=key)
