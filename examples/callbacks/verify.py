@@ -14,7 +14,7 @@ TOLERANCE_S = 300
 
 def verify(secret: str, event_id: str, timestamp: str, signature: str, body: bytes) -> None:
     """Take three headers and the body as it came. Raises: ValueError, saying why not."""
-    if abs(time.time() - int(timestamp)) > TOLERANCE_S:
+    if abs(int(time.time()) - int(timestamp)) > TOLERANCE_S:
         raise ValueError("sent too long ago, or not yet")
     key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     if len(key) != 32:
