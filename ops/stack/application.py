@@ -85,11 +85,11 @@ class Api(ApplicationProcess):
 
 
 class Worker(ApplicationProcess):
-    """A worker; it is up when it has touched its ready file."""
+    """A worker, or beat; it is up when it has touched its ready file."""
 
     @property
     def ready_file(self) -> Path:
-        """The file that the worker touches once it consumes its partitions."""
+        """The file that the process touches once it works."""
         return self._run.path / "ready" / self.name
 
     def _launch(self) -> None:

@@ -82,11 +82,13 @@ class Stack:
         return [*self.services.recorded().values(), *self.application()]
 
     def application(self) -> list[ApplicationProcess]:
-        """The API, the workers of all partitions, and Flower."""
+        """The API, the workers of all partitions, a callback worker, beat and Flower."""
         half = self._partitions() // 2
         ranges = [(0, half - 1), (half, self._partitions() - 1)] if half else [(0, 0)]
         workers = [self._worker(first, last) for first, last in ranges]
-        return [self._api(), *workers, self._flower()]
+        callbacks = self._ready_process("callbacks", ["worker", "callbacks"])
+        beat = self._ready_process("beat", ["beat"])
+        return [self._api(), *workers, callbacks, beat, self._flower()]
 
     def wanted(self) -> list[str]:
         """The names of what `up` started and `down` has not stopped."""
@@ -204,14 +206,17 @@ class Stack:
 
     def _worker(self, first: int, last: int) -> Worker:
         partitions = f"{first}-{last}"
-        name = f"ledger-{partitions}"
+        arguments = ["worker", "ledger", "--partitions", partitions]
+        return self._ready_process(f"ledger-{partitions}", arguments)
+
+    def _ready_process(self, name: str, arguments: list[str]) -> Worker:
+        """A process that says by a file that it is ready."""
 
         def variables() -> dict[str, str]:
-            return {**self._child_environment(), "TEKANA_READY_FILE": str(worker.ready_file)}
+            return {**self._child_environment(), "TEKANA_READY_FILE": str(process.ready_file)}
 
-        arguments = ["worker", "ledger", "--partitions", partitions]
-        worker = Worker(name, self.run, arguments, variables)
-        return worker
+        process = Worker(name, self.run, arguments, variables)
+        return process
 
     def _port(self, name: str) -> int | None:
         return self._number(f"TEKANA_{name}_PORT")
