@@ -50,4 +50,9 @@ GRANT UPDATE (
     secret, secret_key_id, old_secret, old_secret_key_id, old_secret_until, probe_at
 ) ON callback_endpoints TO tekana_operator;
 GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries TO tekana_operator;
+-- Partners are made, suspended and removed; who one is never changes.
+GRANT SELECT ON partners TO tekana_operator;
+GRANT INSERT (client_id, rate_per_s) ON partners TO tekana_operator;
+GRANT UPDATE (rate_per_s, suspended_at, suspended_reason, removed_at) ON partners
+    TO tekana_operator;
 COMMIT;

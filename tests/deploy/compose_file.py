@@ -15,8 +15,16 @@ EXAMPLE: Final = CHECKOUT / ".env.example"
 OURS: Final = ("api-1", "api-2", "ledger-low", "ledger-high", "ledger-standby", "flower")
 """The services that run our image for as long as the system is up."""
 
-ENDING: Final = ("migrate", "grants", "operator")
+ENDING: Final = ("migrate", "grants", "operator", "provisioner")
 """The services that do something once and end."""
+
+
+PORTS: Final = {
+    "PUBLIC_PORT": "443",
+    "PARTNER_PORT": "5671",
+    "PARTNER_BROKER_URL": "amqps://tekana.example:5671/tekana",
+}
+"""Variables that are no names or passwords, and what they may be."""
 
 
 def wanted() -> list[str]:
@@ -53,7 +61,7 @@ def resolved(variables: dict[str, str]) -> dict[str, Any]:
 def filled_in() -> dict[str, Any]:
     """The file with each variable holding its own name, but for the port and the keys."""
     names = {name: name.lower() for name in wanted()}
-    return resolved(names | {"PUBLIC_PORT": "443", "SECRET_KEYS": make_secret_key("secret-keys")})
+    return resolved(names | PORTS | {"SECRET_KEYS": make_secret_key("secret-keys")})
 
 
 def services() -> dict[str, dict[str, Any]]:

@@ -26,14 +26,19 @@ from ops.stack.processes import ManagedProcess
 from ops.stack.service import plain_environment
 from ops.stack.together import silent, start_all
 from tests.deploy import tools
-from tests.deploy.compose_file import resolved, wanted
+from tests.deploy.compose_file import PORTS, resolved, wanted
 from tests.deploy.stores import DeployedPostgres, DeployedRabbitMQ, DeployedRedis
 from tests.support import wait_until
 
 DOCKERFILE: Final = CHECKOUT / "deploy" / "Dockerfile"
 HAPROXY_CFG: Final = CHECKOUT / "deploy" / "haproxy" / "haproxy.cfg"
 
-_STORE_PORTS: Final = {"postgres:5432": "sql", "rabbitmq:5672": "amqp", "redis:6379": "redis"}
+_STORE_PORTS: Final = {
+    "postgres:5432": "sql",
+    "rabbitmq:5672": "amqp",
+    "rabbitmq:15672": "management",
+    "redis:6379": "redis",
+}
 
 
 def copied_folders() -> list[str]:
@@ -51,10 +56,14 @@ class Deployed:
         self.secrets = {
             name: secrets.token_hex(24) for name in wanted() if name.endswith("_PASSWORD")
         }
-        given = {
-            "PUBLIC_PORT": "443",
+        names = ("api-1", "api-2", "flower", "haproxy", "partners")
+        self.ports: dict[str, int] = {}
+        for name in names:
+            self.ports[name] = free_port(avoid=self.ports.values())
+        given = PORTS | {
             "CERTIFICATE_FILE": str(folder / "haproxy.pem"),
             "SECRET_KEYS": make_secret_key("test-1"),
+            "PARTNER_BROKER_URL": f"amqps://{HOST}:{self.ports['partners']}/tekana",
         }
         self.services: dict[str, Any] = resolved(self.secrets | given)["services"]
         found = discover(Search())
@@ -62,8 +71,6 @@ class Deployed:
         self.rabbitmq = DeployedRabbitMQ(self._run, found["rabbitmq"].programs, self.secrets)
         self.redis = DeployedRedis(self._run, found["redis"].programs, self.secrets)
         self._processes: dict[str, ManagedProcess] = {}
-        self.ports = {"api-1": free_port(), "api-2": free_port(), "flower": free_port()}
-        self.ports["haproxy"] = free_port()
         self._image = folder / "image"
         self.key = ""
 
@@ -137,6 +144,10 @@ class Deployed:
         """Run an operator's command, as `docker compose run --rm operator` does."""
         return self.run("operator", *arguments)
 
+    def provision(self, *arguments: str) -> str:
+        """Run a command that makes users of the broker."""
+        return self.run("provisioner", *arguments)
+
     def environment(self, name: str) -> dict[str, str]:
         """The environment of a service's process, with the addresses of here."""
         given: Mapping[str, str] = self.services[name]["environment"]
@@ -161,6 +172,8 @@ class Deployed:
             "CERTIFICATE": str(self.folder / "haproxy.pem"),
             "API_1": f"{HOST}:{self.ports['api-1']}",
             "API_2": f"{HOST}:{self.ports['api-2']}",
+            "BIND_PARTNERS": f"{HOST}:{self.ports['partners']}",
+            "RABBITMQ": f"{HOST}:{self.rabbitmq.port('amqp')}",
         }
         assert here.keys() == self.services["haproxy"]["environment"].keys()
         process = ManagedProcess("haproxy", self.folder)

@@ -46,6 +46,14 @@ _REFUSED: dict[str, dict[str, Callable[[Any], object]]] = {
         "publish past the exchanges": lambda on: _publish(on, "", _P),
         "tell workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
     },
+    "tekana_provisioner": {
+        "publish past the exchanges": lambda on: _publish(on, "", _P),
+        "publish instructions": lambda on: _publish(on, _X, "0"),
+        "read instructions": lambda on: on.basic_get(_P),
+        "read what partners are told": lambda on: on.basic_get("out.acme"),
+        "remove a partition": lambda on: on.queue_delete(_P),
+        "make queues of its own": lambda on: on.queue_declare("mine"),
+    },
     "tekana_owner": {
         "publish past the exchanges": lambda on: _publish(on, "", _P),
         "make queues of its own": lambda on: on.queue_declare("mine"),
@@ -70,7 +78,11 @@ def test_there_is_no_guest_and_only_the_users_of_the_deployment(deployed: Deploy
     listed = json.loads(deployed.rabbitmq.ctl("list_users", "--formatter", "json"))
 
     tags = {user["user"]: user["tags"] for user in listed}
-    assert tags == {name: [] for name in _REFUSED} | {"tekana_operator": ["monitoring"]}
+    assert tags == {name: [] for name in _REFUSED} | {
+        "tekana_operator": ["monitoring"],
+        # Who makes users must be able to do everything: only `provisioner` has its password.
+        "tekana_provisioner": ["administrator"],
+    }
     with pytest.raises(amqp.AccessRefused):
         deployed.rabbitmq.connect("guest", "guest")
     vhosts = json.loads(deployed.rabbitmq.ctl("list_vhosts", "--formatter", "json"))

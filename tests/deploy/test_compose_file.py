@@ -9,9 +9,9 @@ from config import broker
 from config.settings import PREFIX, Settings
 from ops.commands.processes import Partitions
 from ops.stack.folder import CHECKOUT
-from tests.deploy.compose_file import ENDING, OURS, config, filled_in, services, wanted
+from tests.deploy.compose_file import ENDING, OURS, PORTS, config, filled_in, services, wanted
 
-_ALL = dict.fromkeys(wanted(), "x") | {"PUBLIC_PORT": "443"}
+_ALL = dict.fromkeys(wanted(), "x") | PORTS
 
 _PINNED = re.compile(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)?")
 
@@ -65,17 +65,24 @@ def test_nothing_is_published_but_haproxy_and_to_this_machine_flower() -> None:
         for port in service.get("ports", [])
     }
 
-    assert published == {("haproxy", None, 8443), ("flower", "127.0.0.1", 5555)}
+    assert published == {
+        ("haproxy", None, 8443),
+        ("haproxy", None, 8671),
+        ("flower", "127.0.0.1", 5555),
+    }
 
 
-def test_the_stores_have_no_way_out_and_haproxy_none_to_them() -> None:
-    assert filled_in()["networks"]["data"]["internal"] is True
-    for name in ("postgres", "rabbitmq", "redis", "migrate", "grants"):
+def test_the_stores_have_no_way_out_and_haproxy_one_to_the_broker_alone() -> None:
+    for inner in ("data", "partners"):
+        assert filled_in()["networks"][inner]["internal"] is True
+    for name in ("postgres", "redis", "migrate", "grants"):
         assert set(services()[name]["networks"]) == {"data"}
-    assert set(services()["haproxy"]["networks"]) == {"door"}
+    assert set(services()["haproxy"]["networks"]) == {"door", "partners"}
+    on_partners = {name for name, one in services().items() if "partners" in one["networks"]}
+    assert on_partners == {"haproxy", "rabbitmq"}
 
 
-@pytest.mark.parametrize("name", [*OURS, "migrate", "operator"])
+@pytest.mark.parametrize("name", [*OURS, "migrate", "operator", "provisioner"])
 def test_each_process_gets_settings_that_it_accepts(name: str) -> None:
     given = services()[name]["environment"]
 
@@ -88,11 +95,15 @@ def test_each_process_gets_settings_that_it_accepts(name: str) -> None:
 
 def test_each_process_holds_the_secrets_of_its_own_kind_alone() -> None:
     kinds = {"api-1": "api", "api-2": "api", "flower": "flower", "migrate": "owner"}
-    kinds |= {"operator": "operator"} | {name: "ledger" for name in OURS if "ledger" in name}
+    kinds |= {"operator": "operator", "provisioner": "provisioner"} | {
+        name: "ledger" for name in OURS if "ledger" in name
+    }
     passwords = {name.lower() for name in wanted() if name.endswith("_PASSWORD")}
     for name, kind in kinds.items():
         text = " ".join(services()[name]["environment"].values())
         expected = {f"{kind}_password"} | ({"flower_page_password"} if kind == "flower" else set())
+        # It is the operator, for one thing more.
+        expected |= {"operator_password"} if kind == "provisioner" else set()
         assert {password for password in passwords if password in text} == expected
 
 

@@ -28,6 +28,7 @@ def test_haproxy_accepts_it_without_a_warning(deployed: Deployed) -> None:
         "CERTIFICATE": str(deployed.folder / "haproxy.pem"),
         "API_1": f"{HOST}:8081",
         "API_2": f"{HOST}:8082",
+        "RABBITMQ": f"{HOST}:5672",
     }
 
     done = subprocess.run(
