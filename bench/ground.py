@@ -220,15 +220,9 @@ class Ground:
 
     def worker(self, partitions: str, *, events: bool = True) -> Worker:
         """A ledger worker for these partitions, with or without events for Flower."""
-        name = f"ledger-{partitions}"
-
-        def variables() -> Variables:
-            quiet = {} if events else {"TEKANA_EVENTS_PER_S": "0"}
-            return {**self.variables(), **quiet, "TEKANA_READY_FILE": str(made.ready_file)}
-
+        quiet = {} if events else {"TEKANA_EVENTS_PER_S": "0"}
         arguments = ["worker", "ledger", "--partitions", partitions]
-        made = Worker(name, self.services.run, arguments, variables)
-        return made
+        return self._worker(f"ledger-{partitions}", arguments, quiet)
 
     def workers(self, *, events: bool = True) -> list[Worker]:
         """Two workers, as `./tekana up` starts them."""
@@ -239,13 +233,9 @@ class Ground:
         module = "bench.without_outbox"
         return [BenchWorker(f"untold-{part}", self, [module, part]) for part in ("0-3", "4-7")]
 
-    def callbacks(self) -> list[ApplicationProcess]:
+    def callbacks(self) -> list[Worker]:
         """A callback worker, and the beat that tells it when to look."""
-        run, variables = self.services.run, self.variables
-        return [
-            ApplicationProcess("callbacks", run, ["worker", "callbacks"], variables),
-            ApplicationProcess("beat", run, ["beat"], variables),
-        ]
+        return [self._worker("callbacks", ["worker", "callbacks"]), self._worker("beat", ["beat"])]
 
     @contextlib.contextmanager
     def running(self, *processes: ApplicationProcess) -> Iterator[None]:
@@ -269,6 +259,17 @@ class Ground:
         }
         own = self._own_variables(BOOKS, {})
         return {**inherited, **own, **numbers, "PYTHONPATH": str(CHECKOUT)}
+
+    def _worker(self, name: str, arguments: list[str], more: Variables | None = None) -> Worker:
+        def variables() -> Variables:
+            return {
+                **self.variables(),
+                **(more or {}),
+                "TEKANA_READY_FILE": str(made.ready_file),
+            }
+
+        made = Worker(name, self.services.run, arguments, variables)
+        return made
 
     def _own_variables(self, database: str, overrides: Mapping[str, object]) -> dict[str, str]:
         return {

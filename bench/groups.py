@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.bench import Bench
-from bench.figures import aged, drain, intake, memory, store, whole
+from bench.figures import aged, callbacks, drain, intake, memory, store, whole
 from bench.results import Figure
 from bench.sizes import Sizes
 
@@ -24,20 +24,22 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.40),
-    Group(drain.NAMES, drain.measure, 0.64),
-    Group(memory.NAMES, memory.measure, 0.68),
-    Group(intake.NAMES, intake.measure, 0.82),
-    Group(whole.NAMES, whole.measure, 0.88),
+    Group(store.NAMES, store.measure, 0.32),
+    Group(drain.NAMES, drain.measure, 0.50),
+    Group(memory.NAMES, memory.measure, 0.55),
+    Group(intake.NAMES, intake.measure, 0.66),
+    Group(whole.NAMES, whole.measure, 0.70),
+    Group(callbacks.NAMES, callbacks.measure, 0.86),
 )
 
 _GROUPS_WITH_AGED: Final = (
-    Group(store.NAMES, store.measure, 0.18),
-    Group(drain.NAMES, drain.measure, 0.36),
-    Group(memory.NAMES, memory.measure, 0.42),
-    Group(intake.NAMES, intake.measure, 0.54),
-    Group(whole.NAMES, whole.measure, 0.56),
-    Group(aged.NAMES, aged.measure, 0.88),
+    Group(store.NAMES, store.measure, 0.14),
+    Group(drain.NAMES, drain.measure, 0.30),
+    Group(memory.NAMES, memory.measure, 0.35),
+    Group(intake.NAMES, intake.measure, 0.44),
+    Group(whole.NAMES, whole.measure, 0.46),
+    Group(callbacks.NAMES, callbacks.measure, 0.62),
+    Group(aged.NAMES, aged.measure, 0.92),
 )
 
 
