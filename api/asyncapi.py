@@ -3,7 +3,7 @@
 `docs/asyncapi.yaml` is this document; `python -m tests.generated_docs` writes it anew.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -127,7 +127,7 @@ def _server() -> Schema:
     }
 
 
-def _channel(address: str, description: str, names: Mapping[str, Any], binding: Schema) -> Schema:
+def _channel(address: str, description: str, names: Iterable[str], binding: Schema) -> Schema:
     return {
         "address": address,
         "description": description,
@@ -148,7 +148,7 @@ def _queue() -> Schema:
     return {"is": "queue", "queue": {"durable": True, "exclusive": False, "autoDelete": False}}
 
 
-def _operation(action: str, channel: str, summary: str, names: Mapping[str, Any]) -> Schema:
+def _operation(action: str, channel: str, summary: str, names: Iterable[str]) -> Schema:
     """`action` is ours: what a partner sends, we receive."""
     binding: Schema = {"ack": True}
     if action == "receive":
@@ -211,7 +211,7 @@ def _message(name: str, summary: str, payload: Schema, example: Schema) -> Schem
 
 def _schemas() -> Schema:
     """Those of the data, and all that they refer to."""
-    models = {*DATA.values(), schemas.Instruction, Refusal, PostedEntry}
+    models: set[type[BaseModel]] = {*DATA.values(), schemas.Instruction, Refusal, PostedEntry}
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     defined: Schema = _changed(found["$defs"], _without_title)
     # One of the two has to be there, which pydantic cannot say in a schema.

@@ -1,8 +1,7 @@
 """A partner's side of the queues: instructions out, events in. Copy this file; it needs pika alone.
 
     with Partner("amqps://partner.acme:…@broker.example/tekana") as partner:
-        deposit = {"wallet_id": "…", "amount": 250, "currency": "KES"}
-        partner.send("deposit", deposit, "invoice-4711")
+        partner.send("deposit", {"wallet_id": "…", "amount": 250, …}, "invoice-4711")
         for event in partner.events():
             remember(event)
 
@@ -76,9 +75,8 @@ class _Message:
 class Partner:
     """One partner's connection, for any number of threads. It reconnects until `close`.
 
-    A thread of its own talks to the broker, so heartbeats go on while the caller thinks. At most
-    `unconfirmed_most` instructions are in memory; beyond that `send` waits, as `flush` and
-    `close` do: for `patience_s`, and then they raise TimeoutError.
+    A thread of its own talks to the broker, so heartbeats go on while the caller thinks. Beyond
+    `unconfirmed_most` instructions `send` waits. Nothing waits for longer than `patience_s`.
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class Partner:
         """`broker_url` is the one that came with the partner: amqps://partner.acme:…@host/vhost."""
         self._parameters = pika.URLParameters(broker_url)
         self._name = self._parameters.credentials.username.removeprefix("partner.")
-        self._parameters.heartbeat = 20
+        self._parameters.heartbeat = self._parameters.heartbeat or 20
         self._parameters.socket_timeout = 5
         self._parameters.stack_timeout = 10
         self._parameters.client_properties = {"connection_name": f"partner kit of {self._name}"}
@@ -101,7 +99,7 @@ class Partner:
         self._received: deque[tuple[Any, int, bytes]] = deque()  # Channel, tag and body.
         self._receiving: Any = None
         self._failure: str | None = None
-        # These belong to our thread; only `_ask` is for others.
+        # These are our thread's own; only `_ask` is for others.
         self._loop = IOLoop()
         self._ask = self._loop.add_callback_threadsafe
         self._connection: Any = None
@@ -129,7 +127,7 @@ class Partner:
         if len(body) > BODY_BYTES_MAX:
             raise ValueError(f"a message has at most {BODY_BYTES_MAX} bytes; this has {len(body)}")
         with self._changed:
-            self._await(lambda: self._count() < self._most, self._patience_s, "no room to send")
+            self._await(self._has_room, self._patience_s, "no room to send")
             idle = not self._waiting
             self._waiting.append(_Message(next(self._numbers), idempotency_key, body))
         if idle:
@@ -198,6 +196,9 @@ class Partner:
             raise TimeoutError(f"{what} after {timeout_s:g} s")
         if not condition():
             raise PartnerError(self._failure)
+
+    def _has_room(self) -> bool:
+        return self._failure is None and self._count() < self._most
 
     def _count(self) -> int:
         return len(self._waiting) + len(self._unconfirmed)
