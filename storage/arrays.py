@@ -3,12 +3,18 @@
 psycopg2 adapts a list element by element, which costs more than the statement.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 NULL: Final = r"\N"
 """How COPY writes a null."""
 
+_LINES_AT_ONCE: Final = 50
+"""About as many as fill what libpq sends at once."""
+
+_ESCAPED_BY_COPY: Final = re.compile(r"[\\\t\n\r]").search
 _COPY_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -31,4 +37,18 @@ def _quoted(value: str | None) -> str:
 
 def copied(value: str | None) -> str:
     """One text field of a COPY line."""
-    return NULL if value is None else value.translate(_COPY_ESCAPES)
+    if value is None:
+        return NULL
+    # Nearly no text needs it, and to look is four times as quick as to translate.
+    return value.translate(_COPY_ESCAPES) if _ESCAPED_BY_COPY(value) else value
+
+
+class CopiedLines:
+    """Lines for `copy_expert`, made while Postgres stores the ones before them."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+
+    def read(self, _size: int) -> str:
+        """The next few lines; nothing when there are no more."""
+        return "".join(islice(self._lines, _LINES_AT_ONCE))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from io import StringIO
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -17,7 +16,7 @@ from domain.instructions import (
     WalletOpen,
     Withdrawal,
 )
-from storage.arrays import array, text_array
+from storage.arrays import CopiedLines, array, text_array
 from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 
 # The order by id is the order of locking: two batches that share wallets meet at the first
@@ -109,7 +108,7 @@ def load(
     wallet_ids.update(settlements.values())
     wallets, places = {}, {}
     if wallet_ids:
-        for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}):
+        for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}).all():
             place, wallet_id, client_id, customer_id, currency, status, balance, seq, floor = row
             places[wallet_id] = place
             wallets[wallet_id] = Wallet(
@@ -161,7 +160,7 @@ def save(
         )
         if updated.rowcount != len(moved):
             raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
-    lines = StringIO(copy_lines(decisions, books, partition, position))
+    lines = CopiedLines(copy_lines(decisions, books, partition, position))
     cursor = connection.connection.cursor()
     cursor.copy_expert(SAVE_INSTRUCTIONS, lines)
     cursor.close()

@@ -1,7 +1,7 @@
 """A decision as a row of `instructions`: written as a line of COPY, read back as an outcome."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from domain.books import Books, Decision, Entry, Outcome
@@ -21,26 +21,27 @@ SAVE_INSTRUCTIONS: Final = """
 
 _NO_MONEY: Final = "\t".join([NULL] * 10)
 _NO_LEGS: Final = "\t".join([NULL] * 3)
+_OPENINGS: Final = (CustomerOpen, WalletOpen)
 
 
-def copy_lines(decisions: Sequence[Decision], books: Books, partition: int, position: int) -> str:
+def copy_lines(
+    decisions: Iterable[Decision], books: Books, partition: int, position: int
+) -> Iterator[str]:
     """Every decision as a line of COPY, in the order of the columns above."""
-    lines = []
     for place, (instruction, outcome, _) in enumerate(decisions, start=position + 1):
         rejection = outcome.rejection
         refused = NULL if rejection is None else copied(json.dumps(rejection.stored()))
         source_seq = NULL if outcome.source_seq is None else outcome.source_seq
-        if isinstance(instruction, CustomerOpen | WalletOpen):
+        if isinstance(instruction, _OPENINGS):
             money = _NO_MONEY
         else:
             money = _money_fields(instruction, outcome, books)
-        lines.append(
+        yield (
             f"{instruction.id}\t{instruction.client_id}\t{copied(instruction.idempotency_key)}"
             f"\t\\\\x{instruction.fingerprint}\t{instruction.type}"
             f"\t{instruction.submitted_at}\t{outcome.decided_at}\t{partition}\t{place}"
             f"\t{refused}\t{source_seq}\t{money}\n"
         )
-    return "".join(lines)
 
 
 def _money_fields(instruction: Money, outcome: Outcome, books: Books) -> str:

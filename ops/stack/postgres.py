@@ -20,7 +20,7 @@ _SETTINGS = {
     "unix_socket_directories": "''",  # A socket's path may be too long below a deep checkout.
     "fsync": "on",  # Durability is the product: development and tests measure and prove it.
     "synchronous_commit": "on",  # A commit that was answered survives a power cut.
-    "shared_buffers": "256MB",  # Holds the working set of a development ledger.
+    "shared_buffers": "1GB",  # Holds a million wallets with their indexes; taken as it is used.
     "max_wal_size": "2GB",  # Fewer checkpoints while a flood is posted.
     "max_connections": "100",  # Two workers, one API and a test run need about thirty.
     "timezone": "'UTC'",  # Times are shown as they are stored.
