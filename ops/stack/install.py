@@ -27,7 +27,15 @@ def install_missing(routes: Mapping[str, Route], *, allowed: bool | None) -> Non
     if not allowed or os.geteuid() != 0 or shutil.which("apt-get") is None:
         reasons = ". ".join(route.reason for route in _missing(routes))
         raise OperatorError(f"{reasons}.", advice(routes))
-    packages = _packages(routes)
+    install_packages(*_packages(routes))
+
+
+def install_packages(*packages: str) -> None:
+    """Install packages with apt. Raises OperatorError if we are not root, or if apt fails."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        names = " ".join(packages)
+        line = f"apt-get update && apt-get install -y --no-install-recommends {names}"
+        raise OperatorError(f"{names} is missing.", f"Run as root: {line}")
     print(f"Installing {', '.join(packages)} with apt …", file=sys.stderr, flush=True)
     with services_held_back(POLICY):
         _apt_get("update")

@@ -1,0 +1,73 @@
+"""Processes that are killed, frozen for longer than a heartbeat, or asked to end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from bench.torture.faults import Scene, Table
+from bench.torture.town import HEARTBEAT_S, Resident
+
+_FROZEN_S: Final = 3 * HEARTBEAT_S + 1
+"""RabbitMQ gives a connection up after two heartbeats that did not come."""
+
+_API_FROZEN_S: Final = 22.0
+"""The publisher's heartbeat is 10 s."""
+
+Choose = Callable[[Scene], Awaitable[Resident]]
+
+
+async def _api(scene: Scene) -> Resident:
+    return scene.chance.choice(scene.town.of_role("api"))
+
+
+async def _ledger(scene: Scene) -> Resident:
+    """The worker that gets the most messages: active for its partitions."""
+    return (await scene.town.busiest("ledger"))[0]
+
+
+async def _standby(scene: Scene) -> Resident:
+    """The worker that gets the fewest."""
+    return (await scene.town.busiest("ledger"))[-1]
+
+
+async def _kill(choose: Choose, scene: Scene) -> str:
+    resident = await choose(scene)
+    resident.excused = True
+    await asyncio.to_thread(resident.process.kill)
+    await resident.ended()
+    return resident.name
+
+
+async def _term(choose: Choose, scene: Scene) -> str:
+    resident = await choose(scene)
+    resident.excused = True
+    await asyncio.to_thread(resident.process.stop)
+    await resident.ended()
+    return resident.name
+
+
+async def _freeze(choose: Choose, frozen_s: float, scene: Scene) -> str:
+    resident = await choose(scene)
+    # Replaced while it is frozen, it may find on waking that it has to end.
+    resident.process.pause()
+    try:
+        await asyncio.sleep(frozen_s)
+    finally:
+        resident.process.resume()
+    return f"{resident.name} for {frozen_s:.0f} s"
+
+
+def add_to(table: Table) -> None:
+    """Put the faults of processes into a table."""
+    roles: dict[str, tuple[Choose, float]] = {
+        "api": (_api, _API_FROZEN_S),
+        "ledger": (_ledger, _FROZEN_S),
+        "standby": (_standby, _FROZEN_S),
+    }
+    for role, (choose, frozen_s) in roles.items():
+        part = "ledger" if role == "standby" else role
+        weight = 1 if role == "api" else 2
+        table.add(f"{role}.kill", part, weight=2)(partial(_kill, choose))
+        table.add(f"{role}.term", part, weight=2)(partial(_term, choose))
+        table.add(f"{role}.freeze", part, weight=weight)(partial(_freeze, choose, frozen_s))

@@ -1,0 +1,59 @@
+"""The rule about events: everybody who is to be told is told, the same each time."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from bench.torture.case import Case, Violation
+from bench.torture.snapshot import Decided, Snapshot
+from domain.events import EventType, Shows, instruction_event_id
+
+_RECEIPTS: Final = frozenset({EventType.ACCEPTED.value, EventType.REFUSED.value})
+
+
+def telling(case: Case) -> Iterator[Violation]:
+    """Repeats of an event are equal, no event is invented, and none is missing."""
+    digests: dict[tuple[int, str], str] = {}
+    heard: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+    for told in case.journal.told:
+        first = digests.setdefault((told.client_id, told.event_id), told.digest)
+        if first != told.digest:
+            yield Violation("telling", told.event_id, f"{told.channel} told it differently")
+        if told.type not in _RECEIPTS:
+            heard[told.channel, told.client_id].add(told.event_id)
+    expected = {
+        client_id: expected_events(case.snapshot, client_id)
+        for client_id in {client_id for _, client_id in heard}
+    }
+    for (channel, client_id), events in heard.items():
+        wanted = expected[client_id]
+        for event_id in wanted.keys() - events:
+            yield Violation("telling", wanted[event_id], f"{channel} never told {event_id}")
+        for event_id in events - wanted.keys():
+            yield Violation("telling", event_id, f"{channel} told what did not happen")
+
+
+def expected_events(snapshot: Snapshot, client_id: int) -> Mapping[str, str]:
+    """The instruction by event id, of every event that a client must be told of."""
+    readable = {
+        wallet.id
+        for wallet in snapshot.wallets.values()
+        if wallet.customer_id is not None
+        and (wallet.client_id == client_id or (client_id, wallet.id) in snapshot.grants)
+    }
+    return {
+        instruction_event_id(client_id, row.stored_id, shows): row.stored_id
+        for row in snapshot.decided
+        for shows in _shown(row, client_id, readable)
+    }
+
+
+def _shown(row: Decided, client_id: int, readable: set[str]) -> Iterator[Shows]:
+    rejected = row.outcome.rejection is not None
+    if row.instruction.client_id == client_id:
+        yield Shows.REJECTED if rejected else Shows.SUCCEEDED
+    if row.outcome.entries:
+        if row.source_wallet_id in readable:
+            yield Shows.DEBIT
+        if row.destination_wallet_id in readable:
+            yield Shows.CREDIT
