@@ -1,0 +1,379 @@
+"""What leaves for receivers whom nobody has reason to trust, and what of them comes back."""
+
+import configparser
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from config.version import VERSION
+from domain.signatures import secret_text
+from ops.stack.folder import CHECKOUT
+from tests.workers.certificates import Authority
+from tests.workers.receiver import Answer, receiving, server_tls
+from workers.callbacks import sender as module
+from workers.callbacks.sender import Attempt, Letter, Sender
+
+SECRET = b"s" * 32
+OLD_SECRET = b"o" * 32
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "017700000001",
+    "0x7f.0.0.0x1",
+    "0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "::ffff:127.0.0.1",
+    "::ffff:7f00:1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::",
+    "fe80::1",
+    "fc00::1",
+    "ff02::1",
+]
+
+
+def letters(count: int = 1) -> list[Letter]:
+    return [Letter(f"event-{number}", b'{"n": %d}' % number) for number in range(count)]
+
+
+@pytest.fixture
+def open_sender() -> Iterator[Callable[..., Sender]]:
+    made: list[Sender] = []
+
+    def open_one(**options: Any) -> Sender:
+        made.append(Sender(**{"allow_loopback": True} | options))
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.close()
+
+
+def one(sender: Sender, url: str) -> Attempt:
+    [attempt] = sender.send(url, letters(), [SECRET])
+    assert attempt is not None
+    return attempt
+
+
+def test_a_letter_arrives_signed_by_each_valid_secret(open_sender: Callable[..., Sender]) -> None:
+    with receiving() as receiver:
+        [attempt] = open_sender().send(receiver.url, letters(), [SECRET, OLD_SECRET])
+
+    [received] = receiver.received
+    assert attempt is not None
+    assert attempt.accepted
+    assert attempt.record().keys() == {"at", "duration_ms", "status"}
+    assert len(received.headers["webhook-signature"].split(" ")) == 2
+    for secret in (SECRET, OLD_SECRET):
+        assert Webhook(secret_text(secret)).verify(received.body.decode(), received.headers)
+    assert abs(int(received.headers["webhook-timestamp"]) - time.time()) < 5
+    assert received.headers["user-agent"] == f"Tekana/{VERSION}"
+    assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert not received.headers.keys() & {"cookie", "authorization", "referer"}
+
+
+def test_the_version_that_is_told_is_that_of_the_release() -> None:
+    about = configparser.ConfigParser()
+    about.read(CHECKOUT / "setup.cfg")
+
+    assert about["metadata"]["version"] == VERSION
+
+
+def test_eight_are_on_their_way_at_once_over_connections_that_are_kept(
+    open_sender: Callable[..., Sender],
+) -> None:
+    def behave(*_: Any) -> Answer:
+        time.sleep(0.01)
+        return Answer(200, body=b"thanks")
+
+    with receiving(behave) as receiver:
+        attempts = open_sender().send(receiver.url, letters(100), [SECRET])
+
+    assert all(attempt is not None and attempt.accepted for attempt in attempts)
+    assert sorted(receiver.ids()) == sorted(letter.event_id for letter in letters(100))
+    assert receiver.in_flight_most == 8
+    assert receiver.connections == 8
+
+
+def test_cookies_are_not_taken_and_redirects_not_followed(
+    open_sender: Callable[..., Sender],
+) -> None:
+    with receiving() as elsewhere:
+        headers = (("Location", elsewhere.url), ("Set-Cookie", "a=b"))
+        with receiving(lambda *_: Answer(301, headers)) as receiver:
+            sender = open_sender()
+            first, second = one(sender, receiver.url), one(sender, receiver.url)
+
+    assert (first.status, second.status) == (301, 301)
+    assert not first.accepted
+    assert elsewhere.received == []
+    assert "cookie" not in receiver.received[1].headers
+
+
+def test_proxies_of_the_environment_are_not_used(
+    open_sender: Callable[..., Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as proxy, receiving() as receiver:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert one(open_sender(), receiver.url).accepted
+
+    assert proxy.received == []
+
+
+def test_of_a_long_answer_no_more_than_64_kib_are_read(open_sender: Callable[..., Sender]) -> None:
+    sent = _Endless()
+    sender = open_sender()
+
+    attempt = one(sender, sent.url)
+    sent.close()
+
+    assert attempt.status == 200
+    assert attempt.duration_ms < 5_000
+    # What the kernels of both sides hold besides is not ours to bound.
+    assert sent.bytes < 20 * 1024 * 1024
+
+
+def test_five_mib_are_no_reason_to_send_it_again(open_sender: Callable[..., Sender]) -> None:
+    with receiving(lambda *_: Answer(200, body=bytes(5 * 1024 * 1024))) as receiver:
+        sender = open_sender()
+        assert one(sender, receiver.url).accepted
+        assert one(sender, receiver.url).accepted
+
+    assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Answer(close=True), "connection closed"), (Answer(hang=True), "timeout")],
+)
+def test_a_receiver_that_does_not_answer_is_told_in_our_words(
+    open_sender: Callable[..., Sender],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    error: str,
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
+    with receiving(lambda *_: answer) as receiver:
+        attempt = one(open_sender(), receiver.url)
+
+    assert attempt.error == error
+    assert attempt.record().keys() == {"at", "duration_ms", "error"}
+    assert attempt.duration_ms < 2_000
+
+
+def test_what_is_no_http_and_what_does_not_listen_are_failures(
+    open_sender: Callable[..., Sender],
+) -> None:
+    sender = open_sender()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def babble() -> None:
+            connection, _ = server.accept()
+            connection.recv(65_536)
+            connection.sendall(b"hello, who is there?\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=babble).start()
+        assert one(sender, f"http://127.0.0.1:{port}/").error == "no HTTP"
+    assert one(sender, f"http://127.0.0.1:{port}/").error == "no connection"
+    assert one(sender, "https://no-such-name.invalid/").error == "name not found"
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(
+    open_sender: Callable[..., Sender],
+) -> None:
+    sender = open_sender()
+    with _ClosesBehindEachAnswer() as receiver:
+        for _ in range(20):
+            assert one(sender, receiver.url).status == 204
+
+
+@pytest.mark.parametrize("spelling", PRIVATE)
+def test_a_name_that_stands_for_a_private_address_is_not_connected_to(
+    open_sender: Callable[..., Sender], spelling: str
+) -> None:
+    asked = []
+
+    def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        return list(socket.getaddrinfo(spelling, port, type=socket.SOCK_STREAM))
+
+    sender = open_sender(allow_loopback=False, look_up=look_up)
+
+    attempt = one(sender, "https://receiver.example/")
+
+    assert attempt.error == "address not allowed"
+    assert attempt.duration_ms < 1_000
+    assert asked == ["receiver.example"]
+
+
+@pytest.mark.parametrize("spelling", PRIVATE)
+def test_no_socket_is_made_for_a_private_address_whatever_the_resolver_said(
+    open_sender: Callable[..., Sender], spelling: str
+) -> None:
+    sender = open_sender(allow_loopback=False)
+    for info in socket.getaddrinfo(spelling, 443, type=socket.SOCK_STREAM):
+        with pytest.raises(module.AddressRefused):
+            sender._socket(info)
+
+
+@pytest.mark.parametrize("spelling", PRIVATE)
+def test_a_private_address_in_the_url_is_refused(
+    open_sender: Callable[..., Sender], spelling: str
+) -> None:
+    host = f"[{spelling}]" if ":" in spelling else spelling
+
+    attempt = one(open_sender(allow_loopback=False), f"https://{host}/")
+
+    assert attempt.error == "address not allowed"
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(
+    open_sender: Callable[..., Sender],
+) -> None:
+    def look_up(_host: str, port: int) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for address in ("93.184.216.34", "10.0.0.1"):
+            found += socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+        return found
+
+    sender = open_sender(allow_loopback=False, look_up=look_up)
+
+    assert one(sender, "https://receiver.example/").error == "address not allowed"
+
+
+def test_a_name_that_means_another_address_by_then_gains_nothing(
+    open_sender: Callable[..., Sender],
+) -> None:
+    answers = ["127.0.0.1", "10.0.0.1", "127.0.0.1"]
+    asked = []
+
+    def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        return list(socket.getaddrinfo(answers[len(asked) - 1], port, type=socket.SOCK_STREAM))
+
+    with receiving(lambda *_: Answer(204, (("Connection", "close"),))) as receiver:
+        sender = open_sender(look_up=look_up)
+        url = f"http://localhost:{receiver.port}/"
+        attempts = [one(sender, url) for _ in answers]
+
+    # Each connection asks once, and goes to what was answered and judged.
+    assert [attempt.error for attempt in attempts] == [None, "address not allowed", None]
+    assert asked == ["localhost"] * 3
+    assert len(receiver.received) == 2
+
+
+def test_in_production_this_machine_is_refused(open_sender: Callable[..., Sender]) -> None:
+    with receiving() as receiver:
+        sender = open_sender(allow_loopback=False)
+        for host in ("127.0.0.1", "localhost"):
+            url = f"http://{host}:{receiver.port}/"
+            assert one(sender, url).error == "address not allowed"
+
+    assert receiver.received == []
+    assert receiver.connections == 0
+
+
+def test_a_certificate_is_verified_for_the_name_in_the_url(
+    open_sender: Callable[..., Sender], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    trusting = open_sender(ca_file=str(authority.file))
+    asked_for: list[str | None] = []
+    tls = server_tls(authority.certificate("localhost"))
+    tls.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+
+    with receiving(tls=tls) as receiver:
+        assert one(trusting, receiver.url).accepted
+        assert one(open_sender(), receiver.url).error == "certificate not valid"
+    with receiving(tls=server_tls(authority.certificate("elsewhere.example"))) as other:
+        assert one(trusting, other.url).error == "certificate not valid"
+
+    assert asked_for[0] == "localhost"
+    assert receiver.received[0].headers["host"] == f"localhost:{receiver.port}"
+    assert other.received == []
+
+
+def test_nothing_more_is_sent_once_that_is_asked_for(open_sender: Callable[..., Sender]) -> None:
+    done: list[Attempt] = []
+    with receiving() as receiver:
+        attempts = open_sender().send(
+            receiver.url, letters(50), [SECRET], lambda: len(done) < 10, done.append
+        )
+
+    tried = [attempt for attempt in attempts if attempt is not None]
+    assert 10 <= len(tried) < 20
+    assert len(receiver.received) == len(tried)
+    assert attempts[len(tried) :] == [None] * (50 - len(tried))
+
+
+class _Endless:
+    """Answers 200 with a body that does not end."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self.bytes = 0
+        self._thread = threading.Thread(target=self._pour)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._thread.join()
+        self._server.close()
+
+    def _pour(self) -> None:
+        connection, _ = self._server.accept()
+        connection.settimeout(20)
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                self.bytes += connection.send(bytes(65_536))
+        except OSError:
+            connection.close()
+
+
+class _ClosesBehindEachAnswer:
+    """Promises to keep the connection, and closes it while nobody looks."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self._over = False
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> "_ClosesBehindEachAnswer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        socket.create_connection(self._server.getsockname()).close()
+        self._thread.join()
+        self._server.close()
+
+    def _serve(self) -> None:
+        while not self._over:
+            connection, _ = self._server.accept()
+            if connection.recv(65_536):
+                connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            connection.close()
