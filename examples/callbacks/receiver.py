@@ -17,8 +17,7 @@ from verify import verify
 class Receiver(BaseHTTPRequestHandler):
     """One connection, which is kept: the next callback comes over it too."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 60
+    protocol_version, timeout = "HTTP/1.1", 60
 
     def do_POST(self):
         """Answer 2xx for what is ours, whether or not it is new, and 4xx for all else."""
@@ -56,5 +55,6 @@ def say(line):
 
 if __name__ == "__main__":
     guard, seen = threading.Lock(), sqlite3.connect(sys.argv[2], check_same_thread=False)
+    seen.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
     seen.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()

@@ -24,7 +24,7 @@ EXAMPLES = CHECKOUT / "examples" / "callbacks"
 NODE = Path(sys.executable).with_name("node")
 """That of the requirements, whichever the machine has."""
 
-VERIFIERS = {
+VERIFIERS: dict[str, tuple[str | Path, ...]] = {
     "Python": (sys.executable, EXAMPLES / "verify.py"),
     "Node": (NODE, EXAMPLES / "verify.mjs"),
     "shell": (EXAMPLES / "verify.sh",),
@@ -44,8 +44,7 @@ BODY = json.dumps(DOCUMENT, ensure_ascii=False).encode()
 
 @pytest.fixture(params=VERIFIERS)
 def verifier(request: pytest.FixtureRequest) -> tuple[str | Path, ...]:
-    found: tuple[str | Path, ...] = VERIFIERS[request.param]
-    return found
+    return VERIFIERS[request.param]
 
 
 def verdict(
