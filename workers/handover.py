@@ -44,6 +44,7 @@ class Handover:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._waiting: queue.Queue[Written] = queue.Queue(WAITING_MOST)
+        self._over = threading.Event()
         self._connection: Connection | None = None
         self._producer: Any = None
         self._thread: threading.Thread | None = None
@@ -59,17 +60,34 @@ class Handover:
             self._thread = threading.Thread(target=self._run, name="handover", daemon=True)
             self._thread.start()
 
+    def close(self) -> None:
+        """End the thread and its connection. What was not told by then is left to the sweep."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
-        while True:
-            batch = [self._waiting.get()]
-            time.sleep(GATHER_S)
-            while len(batch) < TOLD_AT_ONCE and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
+        while not self._over.is_set():
+            batch = self._gathered()
             try:
-                self._tell(batch)
+                if batch:
+                    self._tell(batch)
             except Exception as error:  # noqa: BLE001  The sweep finds what is not told.
-                self._let_go(error)
-                time.sleep(PAUSE_S)
+                self._warn(error)
+                self._disconnect()
+                self._over.wait(PAUSE_S)
+        self._disconnect()
+
+    def _gathered(self) -> list[Written]:
+        """Some of what waits; nothing if nothing has come for a while."""
+        try:
+            batch = [self._waiting.get(timeout=PAUSE_S)]
+        except queue.Empty:
+            return []
+        time.sleep(GATHER_S)
+        while len(batch) < TOLD_AT_ONCE and not self._waiting.empty():
+            batch.append(self._waiting.get_nowait())
+        return batch
 
     def _tell(self, batch: list[Written]) -> None:
         if self._producer is None:
@@ -87,11 +105,13 @@ class Handover:
             self._away = False
             log.info("events are handed on again")
 
-    def _let_go(self, error: Exception) -> None:
-        """Forget the connection; told once for each time that the broker is away."""
+    def _disconnect(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             connection.collect()
+
+    def _warn(self, error: Exception) -> None:
+        """Once for each time that the broker is away."""
         if not self._away:
             self._away = True
             log.warning(

@@ -23,6 +23,12 @@ class Proxy:
         """Keep back all that the client sends from now on; what the server sends passes."""
         self._open.clear()
 
+    def cut(self) -> None:
+        """Cut all connections; new ones are accepted."""
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Cut all connections; what was kept back is lost."""
         for one in (self._listener, *self._sockets):

@@ -85,7 +85,8 @@ def test_on_the_broker_there_is_only_what_we_declared_and_celerys_control(
     exchanges = {each["name"] for each in house.manage("GET", f"exchanges/{house.vhost}")}
     bindings = house.manage("GET", f"bindings/{house.vhost}")
 
-    ours = {queue.name for queue in broker.queues(PARTITIONS)}
+    declared = [*broker.queues(PARTITIONS), *broker.callback_queues()]
+    ours = {queue.name for queue in declared}
     others = set(queues) - ours
     assert set(queues) >= ours
     assert len(others) == 1
