@@ -1,7 +1,6 @@
 """The OpenAPI document says what the API does, and `/docs` shows it without the network."""
 
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -16,6 +15,7 @@ from domain.problems import KINDS
 from tests.api.conftest import Door
 from tests.api.server import Server
 from tests.api.test_access import CASES
+from tests.browser import show
 
 
 @pytest.fixture(scope="module")
@@ -144,23 +144,13 @@ def test_the_page_loads_nothing_from_elsewhere_and_has_no_script_in_it(door: Doo
             asset.close()
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium here")
 def test_a_browser_shows_the_document_and_complains_of_nothing(door: Door, tmp_path: Path) -> None:
     server = Server(door.settings, tmp_path)
     try:
-        browser = subprocess.run(
-            [
-                "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update",
-                "--disable-sync", f"--user-data-dir={tmp_path}/browser",
-                "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom",
-                f"{server.url}/docs",
-            ],
-            capture_output=True, text=True, check=True, timeout=90,
-        )  # fmt: skip
+        shown = show(f"{server.url}/docs", tmp_path)
     finally:
         server.kill()
 
-    assert "Money moves between two wallets." in browser.stdout
-    assert "Content Security Policy" not in browser.stderr
-    assert "CONSOLE" not in browser.stderr
+    assert "Money moves between two wallets." in shown.document
+    assert "Content Security Policy" not in shown.log
+    assert "CONSOLE" not in shown.log

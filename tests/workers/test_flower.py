@@ -15,6 +15,7 @@ import pytest
 from domain.instructions import encode
 from ops.stack.ports import free_port
 from tests.bookkeeping import transfer
+from tests.browser import show
 from tests.support import wait_until
 from tests.workers.house import ROOT, House, environment
 from workers.flower import TokenBucket
@@ -126,6 +127,36 @@ def test_flower_shows_each_outcome_and_changes_nothing(house: House, page: Page)
     node = next(iter(page.ask("/api/workers")))
     assert page.status(f"/api/worker/shutdown/{node}", method="POST") == 403
     assert worker.process.poll() is None
+
+
+def test_a_browser_shows_the_workers_and_what_became_of_each_instruction(
+    house: House, page: Page, tmp_path: Path
+) -> None:
+    house.worker().ready()
+    wait_until(lambda: page.ask("/api/workers?refresh=1"), 20, 0.5, what="the worker in Flower")
+    paid = transfer("paid", house.names[0], house.names[1], 1)
+    short = transfer("short", house.names[0], house.names[1], 10**9)
+    stray = transfer("stray", house.names[3], house.names[1], 1)
+    house.publish([paid, short])
+    house.publish_bodies([(0, encode(stray))])
+    wait_until(lambda: len(page.ask("/api/tasks")) == 3, 15, what="three tasks in Flower")
+    address = page.base.replace("//", "//operator:pass-for-tests@")
+
+    workers = show(f"{address}/workers", tmp_path)
+    tasks = show(f"{address}/tasks", tmp_path)
+    one = show(f"{address}/task/{short.id}", tmp_path)
+
+    (node,) = page.ask("/api/workers")
+    assert node in workers.document
+    assert "Online" in workers.document
+    for instruction in (paid, short, stray):
+        assert instruction.id in tasks.document
+    assert "succeeded" in tasks.document
+    assert "rejected insufficient_funds" in tasks.document
+    assert "FAILURE" in tasks.document
+    assert "rejected insufficient_funds" in one.document
+    for shown in (workers, tasks, one):
+        assert "Uncaught" not in shown.log
 
 
 def test_flower_does_not_start_without_a_password(house: House) -> None:
