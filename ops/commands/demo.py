@@ -76,11 +76,12 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
     """Follow the rows as a client of this run alone, whose key ends with it."""
     from config.settings import Settings
     from ops.database import database
+    from ops.demo.callbacks import receiver
     from ops.demo.http import Api
     from ops.demo.progress import Steps
     from ops.demo.run import Run, new_run_id
     from ops.options import login_name
-    from storage import clients, verify
+    from storage import clients, endpoints, verify
 
     run_id = new_run_id()
     name = f"demo-{run_id}"
@@ -89,20 +90,27 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
         engine = context.enter_context(database(Settings.from_env(stack.variables())))
         with engine.begin() as connection:
             scopes = sorted(clients.SCOPES)
-            clients.add_client(connection, name, scopes, who=who, reason=reason)
+            client_id = clients.add_client(connection, name, scopes, who=who, reason=reason)
             key = clients.add_key(connection, name, kind="test", who=who, reason=reason)
         # Not needed for minutes: Postgres may be another process by then.
         engine.dispose()
 
-        def end_key() -> None:
+        def end_client() -> None:
             with engine.begin() as connection:
+                for endpoint in endpoints.list_own(engine, client_id, endpoints.ENDPOINTS_MAX):
+                    endpoints.delete(connection, client_id, endpoint.id)
                 for each in clients.list_keys(engine, name):
                     clients.revoke_key(connection, each.id, who=who, reason=reason)
 
-        context.callback(end_key)
+        context.callback(end_client)
         api = context.enter_context(closing(Api(stack.client_variables()["TEKANA_API_URL"], key)))
         steps = Steps()
-        figures = Run(run_id, api, steps).follow(rows, file_name)
+        run = Run(run_id, api, steps)
+        with receiver(api) as heard:
+            figures = run.follow(rows, file_name)
+            heard.wait(len(run.statuses), steps)
+        figures.callbacks = heard.figures()
+        figures.disagreements += heard.differences(run.statuses)
         with steps.step("Verifying the books", 1) as advance:
             verdict = verify.verify(engine)
             advance()

@@ -29,6 +29,17 @@ class Latency:
         return cls(len(ranked), at(0.5), at(0.99))
 
 
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Outcomes that were pushed to a receiver. `latency` is from decided to received."""
+
+    verified: int
+    """Events that were received and proved to be ours, repeats not counted."""
+    repeated: int
+    refused: int
+    latency: Latency | None
+
+
 @dataclass(slots=True)
 class Figures:
     """All that is shown at the end of a run. Amounts in minor units."""
@@ -43,6 +54,7 @@ class Figures:
     rows_per_s: float | None = None
     batch_latency: Latency | None = None
     single_latency: Latency | None = None
+    callbacks: Callbacks | None = None
     repeats: int = 0
     hottest: list[dict[str, Any]] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)

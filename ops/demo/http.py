@@ -46,7 +46,7 @@ class Api:
         """Post JSON and return the answer's. Raises: OperatorError, Stopped."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         status, answer = self._send("POST", path, json.dumps(body).encode(), headers, wait_s)
-        if status not in (200, 202):
+        if status not in (200, 201, 202):
             raise _refused("POST", path, status, answer)
         return answer
 

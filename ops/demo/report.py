@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from ops.demo.figures import Figures, Latency
+from ops.demo.figures import Callbacks, Figures, Latency
 from ops.demo.rows import CURRENCY
 from ops.show import money_text, printable
 
@@ -32,7 +32,8 @@ def show(console: Console, figures: Figures) -> None:
     if figures.agrees:
         console.print(
             f"[green]Agreed:[/] {figures.rows:,} outcomes and {figures.wallets:,} balances equal "
-            "the replay of the file, and the books are sound.",
+            "the replay of the file, every outcome was called back once and signed, and the books "
+            "are sound.",
             highlight=False,
             soft_wrap=True,
         )
@@ -67,6 +68,7 @@ def _lines(figures: Figures) -> list[tuple[str, str]]:
         ("batches", f"{rate}, from the first submitted to the last decided"),
         ("", f"each submitted to decided: {_latency(figures.batch_latency)}"),
         ("one by one", f"post to outcome at the client: {_latency(figures.single_latency)}"),
+        *_callback_lines(figures.callbacks),
         ("sent again", f"{figures.repeats:,} requests"),
         *(
             (
@@ -80,6 +82,19 @@ def _lines(figures: Figures) -> list[tuple[str, str]]:
     ]
 
 
+def _callback_lines(callbacks: Callbacks | None) -> list[tuple[str, str]]:
+    if callbacks is None:
+        return []
+    counts = (
+        f"{callbacks.verified:,} received and verified, {callbacks.repeated:,} repeated, "
+        f"{callbacks.refused:,} refused"
+    )
+    return [
+        ("callbacks", counts),
+        ("", f"each decided to received: {_latency(callbacks.latency)}"),
+    ]
+
+
 def _wallet(hot: dict[str, Any]) -> str:
     balance = money_text(hot["balance"], CURRENCY)
     return f"{hot['name']:<12} rows {hot['rows']:>3}, entries {hot['entries']:>3}, {balance}"
@@ -88,4 +103,4 @@ def _wallet(hot: dict[str, Any]) -> str:
 def _latency(latency: Latency | None) -> str:
     if latency is None:
         return "none"
-    return f"p50 {latency.p50_ms:,.0f} ms, p99 {latency.p99_ms:,.0f} ms ({latency.count:,} rows)"
+    return f"p50 {latency.p50_ms:,.0f} ms, p99 {latency.p99_ms:,.0f} ms ({latency.count:,})"

@@ -33,6 +33,8 @@ class Run:
         self._id = run_id
         self._api = api
         self._traffic = Traffic(api, steps)
+        self.statuses: dict[str, str] = {}
+        """The outcome of each instruction that was sent, by its id."""
 
     def follow(self, rows: Sequence[Row], file_name: str) -> Figures:
         """Do all of it; what disagrees is in the figures. Raises: OperatorError."""
@@ -99,6 +101,7 @@ class Run:
         views |= {key: each.view for key, each in answered.items()}
         figures.accepted = len(views)
         figures.count(list(views.values()))
+        self._note(views)
         for row in rows:
             outcome = _outcome(views[self._key("row", row.number)])
             if outcome != expected.outcomes[row.number]:
@@ -128,6 +131,7 @@ class Run:
     def _succeeded(self, title: str, ids: dict[str, str]) -> dict[str, dict[str, Any]]:
         """The outcomes of what must succeed before anything else makes sense."""
         views = self._traffic.outcomes(title, ids)
+        self._note(views)
         failed = [key for key, view in views.items() if _outcome(view) != SUCCEEDED]
         if failed:
             named = ", ".join(failed[:_NAMED_MOST])
@@ -136,6 +140,9 @@ class Run:
                 detail=_outcome(views[failed[0]]),
             )
         return views
+
+    def _note(self, views: dict[str, dict[str, Any]]) -> None:
+        self.statuses |= {view["id"]: view["status"] for view in views.values()}
 
     def _order(self, row: Row, wallets: dict[str, str]) -> Order:
         if row.destination is None:

@@ -24,7 +24,10 @@ from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
-_FOLDERS = ("api", "config", "domain", "migrations", "ops", "producers", "storage", "workers")
+_FOLDERS = (
+    *("api", "config", "domain", "examples", "migrations", "ops", "producers", "storage"),
+    "workers",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,11 @@ def test_the_demo_starts_what_it_needs_agrees_with_the_file_and_leaves_nothing(
     assert set(figures["rejected"]) == {"insufficient_funds"}
     assert figures["rows_per_s"] > 0
     assert figures["single_latency"]["p99_ms"] >= figures["single_latency"]["p50_ms"] > 0
+    # Each wallet was opened by an instruction, and each row is one; most origins were funded.
+    callbacks = figures["callbacks"]
+    assert callbacks["verified"] > figures["wallets"] + 200
+    assert callbacks["refused"] == 0
+    assert callbacks["latency"]["p99_ms"] >= callbacks["latency"]["p50_ms"] > 0
     assert _nothing_runs(checkout)
 
 
