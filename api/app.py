@@ -50,7 +50,7 @@ class Parts:
             waiting=Waiting(redis_url),
             publisher=Publisher(
                 settings.broker_url.get_secret_value(),
-                name="tekana-api",
+                name="api",
                 confirm_timeout_s=settings.confirm_timeout_s,
                 declare=declaring(settings.partitions),
             ),

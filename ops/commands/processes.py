@@ -1,6 +1,8 @@
 """One process each, in the foreground, for deployments: what a supervisor starts."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -37,7 +39,8 @@ def api() -> None:
     """Serve the HTTP API."""
     from api.serve import run
 
-    run(_settings())
+    with _partitions_as_made():
+        run(_settings())
 
 
 @click.group()
@@ -55,7 +58,6 @@ def worker() -> None:
 )
 def ledger(numbers: list[int]) -> None:
     """Decide instructions: consume partitions and post them to the ledger."""
-    from storage.partitions import PartitionCountMismatch
     from workers.ledger import run_ledger_worker
 
     settings = _settings()
@@ -63,22 +65,17 @@ def ledger(numbers: list[int]) -> None:
         raise click.BadParameter(
             f"there are partitions 0 to {settings.partitions - 1}", param_hint="--partitions"
         )
-    try:
+    with _partitions_as_made():
         run_ledger_worker(settings, numbers)
-    except PartitionCountMismatch as error:
-        raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
 
 
 @worker.command()
 def inbox() -> None:
     """Take in what partners publish. A second one is a standby."""
-    from storage.partitions import PartitionCountMismatch
     from workers.partners.inbox import run_inbox_worker
 
-    try:
+    with _partitions_as_made():
         run_inbox_worker(_settings())
-    except PartitionCountMismatch as error:
-        raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
 
 
 @worker.command()
@@ -119,15 +116,23 @@ def migrate() -> None:
     from producers.topology import declare
     from storage import schema
     from storage.engine import operator_engine
-    from storage.partitions import PartitionCountMismatch
 
     settings = _settings()
-    try:
+    with _partitions_as_made():
         schema.migrate(operator_engine(settings), settings.partitions)
-    except PartitionCountMismatch as error:
-        raise OperatorError(f"{error}.", "Set TEKANA_PARTITIONS to the database's count.") from None
     declare(settings.broker_url.get_secret_value(), settings.partitions)
     click.echo("The database and the broker are ready.")
+
+
+@contextmanager
+def _partitions_as_made() -> Iterator[None]:
+    """Tell an operator what to do where the database was made with another partition count."""
+    from storage.partitions import PartitionCountMismatch
+
+    try:
+        yield
+    except PartitionCountMismatch as error:
+        raise OperatorError(f"{error}.", _COUNT_REMEDY) from None
 
 
 def _settings() -> "Settings":
