@@ -20,7 +20,8 @@ _PLUGINS = "[rabbitmq_management,rabbitmq_prometheus].\n"
 
 # The default user replaces `guest`, which is never made. A message is bounded because every
 # instruction is; memory and disk limits are absolute so that a small or a large machine, or one
-# that is shared with Postgres, behaves alike.
+# that is shared with Postgres, behaves alike. The log of the quorum queues is held in memory
+# until it is this large, and up to three times: 512 MB, as by default, would not fit.
 _SETTINGS = """\
 listeners.tcp.local = {host}:{amqp}
 default_vhost = {virtual_host}
@@ -32,6 +33,7 @@ management.tcp.port = {management}
 prometheus.tcp.ip = {host}
 prometheus.tcp.port = {prometheus}
 max_message_size = 131072
+raft.wal_max_size_bytes = 134217728
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 log.console = true

@@ -111,7 +111,7 @@ def test_a_partition_takes_so_much_and_then_says_no(deployed: Deployed) -> None:
 
 def test_what_is_set_for_development_too_agrees() -> None:
     settings = (DEPLOY / "rabbitmq" / "rabbitmq.conf").read_text().splitlines()
-    for name in ("max_message_size", "vm_memory_high_watermark.absolute"):
+    for name in ("max_message_size", "vm_memory_high_watermark.absolute", "raft.wal_max_size"):
         [line] = [line for line in settings if line.startswith(name)]
         assert line in development._SETTINGS.splitlines()
     plugins = (DEPLOY / "rabbitmq" / "enabled_plugins").read_text()
