@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 
 from config.logs import described
 from storage.events import Written
@@ -108,7 +108,7 @@ class Handover:
     def _disconnect(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
-            connection.collect()
+            connection.collect()  # type: ignore[no-untyped-call]
 
     def _warn(self, error: Exception) -> None:
         """Once for each time that the broker is away."""

@@ -173,8 +173,14 @@ def test_an_event_shows_exactly_what_polling_and_the_list_of_entries_show(books:
 
 
 def test_no_event_holds_a_name_an_email_or_a_phone(books: Books):
-    person = {"phone": "+254711222333", "email": "ann@example.com", "legacy_id": "L-7"}
-    opening = open_customer("c", "Ann Wanjiru", **person, currencies=["KES", "RWF"])
+    opening = open_customer(
+        "c",
+        "Ann Wanjiru",
+        phone="+254711222333",
+        email="ann@example.com",
+        legacy_id="L-7",
+        currencies=["KES", "RWF"],
+    )
     body, now = opening.model_dump_json().encode(), datetime.now(UTC)
     parked.park(books.engine, 0, body, {}, "test", opening.id, now)
     with books.engine.begin() as connection:
@@ -262,7 +268,7 @@ def test_a_row_is_pending_if_its_client_has_an_endpoint_that_works(
 
     rows = pending_rows(books)
     assert [row[2] for row in rows] == [OTHER_CLIENT] * waits
-    assert [decided.pending] == ([tuple(row[:2]) for row in rows] or [None])
+    assert decided.pending == (rows[0][:2] if waits else None)
 
 
 def test_a_row_is_pending_for_a_partner_until_it_is_removed(books: Books):

@@ -22,10 +22,12 @@ from tests.workers.proxy import Proxy
 from workers.callbacks.app import HAND_ON, callbacks_app
 from workers.handover import TOLD_AT_ONCE, WAITING_MOST, Handover
 
+Messages = list[tuple[dict[str, Any], Any]]
 
-def messages(house: House) -> list[tuple[dict[str, Any], Any]]:
+
+def messages(house: House) -> Messages:
     """What waits for the callback workers: the headers and the arguments of each message."""
-    found = []
+    found: Messages = []
     with house.channel() as channel:
         while True:
             method, properties, body = channel.basic_get(broker.CALLBACK_EVENTS, auto_ack=True)
@@ -35,9 +37,14 @@ def messages(house: House) -> list[tuple[dict[str, Any], Any]]:
             found.append((dict(properties.headers or {}), arguments))
 
 
-def awaited_messages(house: House) -> list[tuple[dict[str, Any], Any]]:
-    found: list[Any] = []
-    wait_until(lambda: found.extend(messages(house)) or found, what="a message")
+def awaited_messages(house: House, enough: Callable[[Messages], bool] = bool) -> Messages:
+    found: Messages = []
+
+    def come() -> bool:
+        found.extend(messages(house))
+        return enough(found)
+
+    wait_until(come, what="messages")
     return found
 
 
@@ -45,7 +52,7 @@ def pending(house: House) -> list[tuple[datetime, int]]:
     return [tuple(row) for row in house.rows("SELECT at, xact FROM events WHERE pending")]
 
 
-def places(told: list[tuple[dict[str, Any], Any]]) -> list[tuple[datetime, int]]:
+def places(told: Messages) -> list[tuple[datetime, int]]:
     return [(datetime.fromisoformat(at), xact) for _, (pairs,) in told for at, xact in pairs]
 
 
@@ -93,8 +100,7 @@ def test_killed_between_commit_and_hand_over_it_leaves_rows_that_are_pending(
     house.publish(house.transfers(8, "before"))
     house.await_decided(f"before{n}" for n in range(8))
     before = set(pending(house))
-    told: list[Any] = []
-    wait_until(lambda: told.extend(messages(house)) or set(places(told)) == before)
+    awaited_messages(house, lambda told: set(places(told)) == before)
     proxy_to_broker.hold()
     # It still hears the broker, and decides; nobody hears what it says from now on.
     standby, sent = house.worker(), house.transfers(24)
@@ -158,12 +164,11 @@ def test_many_transactions_are_told_in_few_messages(house: House) -> None:
     at = datetime.now(UTC)
     wanted = [Written(at, number) for number in range(500)]
 
-    told: list[Any] = []
     with closing(Handover(callbacks_app(house.settings))) as handover:
         for written in wanted:
             handover.hand_on(written)
 
-        wait_until(lambda: told.extend(messages(house)) or len(places(told)) == 500)
+        told = awaited_messages(house, lambda found: len(places(found)) == 500)
     assert places(told) == wanted
     assert 5 <= len(told) <= 50
     assert all(len(pairs) <= TOLD_AT_ONCE for _, (pairs,) in told)
