@@ -17,6 +17,7 @@ from ops.node import NODE, installed
 from ops.stack.folder import CHECKOUT
 from ops.stack.install import install_packages
 from ops.stack.services import Services
+from tests import asyncapi
 from tests.partners.house import Bank, PartnerHouse
 
 EXAMPLES = CHECKOUT / "examples" / "partner"
@@ -117,7 +118,10 @@ def run(
     )
     assert "Error" not in done.stderr, done.stderr
     lines = (line.split(" ", 1) for line in done.stdout.splitlines())
-    return Run(done.returncode, [(kind, json.loads(data)) for kind, data in lines])
+    events = [(kind, json.loads(told)) for kind, told in lines]
+    for kind, told in events:
+        asyncapi.check_data(kind, told)
+    return Run(done.returncode, events)
 
 
 def test_locks_name_versions_and_hashes_and_no_registry() -> None:
