@@ -89,6 +89,13 @@ def _queues() -> str:
             f"`{broker.DEAD_EXCHANGE}`",
             "nothing should ever arrive; what does is kept",
         ),
+        *(
+            (f"`{queue.name}`", f"`{queue.exchange}`", holds)
+            for queue, holds in (
+                (broker.inbox_queue("<partner>"), "what a partner published"),
+                (broker.outbox_queue("<partner>"), "a partner's events"),
+            )
+        ),
     ]
     return _table(("queue", "exchange", "holds"), rows)
 
