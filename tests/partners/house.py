@@ -3,21 +3,23 @@
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pika
 
 from config import broker
-from domain.identity import instruction_id
+from domain.identity import instruction_id, partition_of
+from domain.instructions import Instruction, decode
 from ops.partners import Asked, Provisioning
 from ops.stack.services import Services
 from storage.clients import SCOPES
 from tests.bookkeeping import wallet_id
 from tests.partners.client import channel_of
 from tests.support import wait_until
-from tests.workers.house import House, Worker
+from tests.workers.house import PARTITIONS, House, Worker
 
 RECEIPTS = ("instruction.accepted", "instruction.refused")
 OUTCOMES = ("instruction.succeeded", "instruction.rejected")
@@ -149,9 +151,31 @@ class PartnerHouse(House):
         """Start a callback worker, which tells partners what was decided."""
         return self.start("callbacks", **overrides)
 
-    def forwarded(self) -> int:
-        """Messages that wait in the partitions."""
-        return self.waiting()
+    @contextmanager
+    def impersonator(self) -> Iterator[str]:
+        """The URL of a user of the broker who may write anybody's name into a message."""
+        name = f"impersonator-{uuid.uuid4().hex[:8]}"
+        rabbitmq = self.services.rabbitmq
+        rabbitmq.ctl("add_user", name, "secret")
+        rabbitmq.ctl("set_user_tags", name, "impersonator")
+        rabbitmq.ctl("set_permissions", "-p", self.vhost, name, ".*", ".*", ".*")
+        address = self.settings.broker_url.get_secret_value().partition("@")[2]
+        try:
+            yield f"amqp://{name}:secret@{address}"
+        finally:
+            rabbitmq.ctl("delete_user", name)
+
+    def forwarded(self, wallet: str, key: str) -> tuple[pika.BasicProperties, Instruction]:
+        """The message with this key in the partition of a wallet; those before it are taken out."""
+        queue = broker.partition_queue(partition_of(wallet_id(wallet), PARTITIONS)).name
+        with self.channel() as channel:
+            for method, properties, body in channel.consume(queue, inactivity_timeout=30):
+                assert body is not None, f"nothing with the key {key} is in the queue"
+                channel.basic_ack(method.delivery_tag)
+                instruction = decode(body)
+                if instruction.idempotency_key == key:
+                    return properties, instruction
+        raise AssertionError
 
     def receipts(self, bank: Bank) -> list[dict[str, Any]]:
         """The receipts in the ledger's database, oldest first."""
