@@ -166,6 +166,13 @@ def add_key(
         )
 
 
+def revoke(door: Door) -> None:
+    """End the newest key of the door's client."""
+    keys = clients.list_keys(door.parts.engine, door.client_name)
+    with door.parts.engine.begin() as connection:
+        clients.revoke_key(connection, keys[-1].id, who="test", reason="test")
+
+
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
     """Assert that the answer is this problem, with all that every problem has; return it."""
     assert response.status_code == status, response.get_data(as_text=True)

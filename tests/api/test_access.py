@@ -1,6 +1,5 @@
 """Who may do what: every route, made from the URL map, so that a new one fails until covered."""
 
-import logging
 import re
 import uuid
 from collections.abc import Iterator
@@ -12,11 +11,8 @@ import pytest
 from apiflask import APIFlask
 
 from api import access
-from api.keys import REMEMBERED_MAX
-from storage import clients
-from tests.api.conftest import ALL_SCOPES, Door, Doors, problem, transfer_body
+from tests.api.conftest import ALL_SCOPES, Door, problem, revoke, transfer_body
 from tests.deliveries import add_delivery
-from tests.support import wait_until
 
 
 @dataclass(frozen=True)
@@ -327,62 +323,6 @@ def test_head_is_get_without_a_body_and_options_tells_the_methods(module_door: D
     assert head.headers["Content-Length"] == "17"
     assert (options.status_code, options.data) == (200, b"")
     assert set(options.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
-
-
-def test_a_revoked_key_is_refused_once_the_cache_time_is_over(open_door: Doors) -> None:
-    door = open_door(api_key_cache_s=1.0)
-    assert door.get("/v1/customers?legacy_id=x").status_code == 200
-    revoke(door)
-
-    wait_until(
-        lambda: door.get("/v1/customers?legacy_id=x").status_code == 401, timeout_s=1.5, what="401"
-    )
-
-
-def test_a_key_that_expires_is_refused_at_once_whatever_is_cached(open_door: Doors) -> None:
-    door = open_door(api_key_cache_s=300.0)
-    soon = door.new_key(expires_at=datetime.now(UTC) + timedelta(seconds=1.5))
-    assert soon.get("/v1/customers?legacy_id=x").status_code == 200
-
-    wait_until(
-        lambda: soon.get("/v1/customers?legacy_id=x").status_code == 401, timeout_s=3, what="401"
-    )
-
-
-def test_a_key_made_now_works_at_once_if_it_was_not_tried_before(door: Door) -> None:
-    assert door.new_key().get("/v1/customers?legacy_id=x").status_code == 200
-
-
-def test_wrong_keys_do_not_fill_the_memory(door: Door) -> None:
-    keys = door.app.extensions["tekana.keys"]
-    for number in range(REMEMBERED_MAX + 50):
-        keys._unknown[number.to_bytes(32, "big")] = 0.0
-    wrong = door.with_key("tekana_test_" + "y" * 43)
-
-    problem(wrong.get("/v1/customers?legacy_id=x"), 401, "unauthorized")
-
-    assert len(keys._unknown) <= REMEMBERED_MAX
-    assert all(isinstance(kept, bytes) for kept in (*keys._unknown, *keys._known))
-
-
-def test_no_key_is_ever_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    wrong = door.with_key("tekana_test_" + "z" * 43)
-
-    door.get("/v1/customers?legacy_id=x")
-    wrong.get("/v1/customers?legacy_id=x")
-    door.post("/v1/transfers", b"{")
-
-    text = "\n".join(str(vars(record)) for record in caplog.records)
-    assert "request_id" in text
-    assert door.key not in text
-    assert wrong.key not in text
-
-
-def revoke(door: Door) -> None:
-    keys = clients.list_keys(door.parts.engine, door.client_name)
-    with door.parts.engine.begin() as connection:
-        clients.revoke_key(connection, keys[-1].id, who="test", reason="test")
 
 
 def without_request_id(response: Any) -> Any:
