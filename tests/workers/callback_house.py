@@ -4,18 +4,44 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from sqlalchemy import text
 
 from config.settings import Settings
 from domain.events import CALLBACK_TYPES
+from domain.identity import partition_of
+from domain.instructions import Instruction
 from ops.stack.services import Services
-from storage import endpoints
+from storage import endpoints, handing_on
+from storage.engine import callbacks_engine, ledger_engine
+from storage.ledger import Ledger
 from storage.secrets import SecretKeys, make_secret
 from tests.bookkeeping import CLIENT
 from tests.support import wait_until
-from tests.workers.house import ROOT, House, environment
+from tests.workers.house import PARTITIONS, ROOT, House, environment
+from workers.callbacks.deliver import Deliverer
+from workers.callbacks.sender import Sender
+
+_EARLIER: Final = (
+    """
+    UPDATE callback_endpoints SET failing_since = failing_since - :by, probe_at = probe_at - :by,
+        leased_until = leased_until - :by, old_secret_until = old_secret_until - :by
+    WHERE id = CAST(:id AS uuid)
+    """,
+    """
+    UPDATE deliveries SET next_attempt_at = next_attempt_at - :by, attempts = (
+        SELECT coalesce(jsonb_agg(attempt || jsonb_build_object(
+            'at', CAST(attempt ->> 'at' AS timestamptz) - :by)), '[]')
+        FROM jsonb_array_elements(attempts) AS attempt)
+    WHERE endpoint_id = CAST(:id AS uuid)
+    """,
+)
 
 
 class Process:
@@ -97,6 +123,42 @@ class CallbackHouse(House):
         with self.engine.begin() as connection:
             endpoints.create(connection, client_id, endpoint_id, url, events, sealed)
         return Endpoint(endpoint_id, client_id, secret)
+
+    def decide(self, instructions: Sequence[Instruction]) -> None:
+        """Give instructions their outcomes here, so that nobody is told to hand them on."""
+        engine = ledger_engine(self.settings)
+        ledger = Ledger(engine, PARTITIONS)
+        by_partition = defaultdict(list)
+        for each in instructions:
+            by_partition[partition_of(each.partition_key, PARTITIONS)].append(each)
+        for partition, some in by_partition.items():
+            ledger.decide(partition, some, lambda: datetime.now(UTC))
+        engine.dispose()
+
+    @contextmanager
+    def deliverer(self, places: int = 8) -> Iterator[Deliverer]:
+        """What delivers in a callback worker, in this process."""
+        engine, sender = callbacks_engine(self.settings), Sender(allow_loopback=True)
+        yield Deliverer(engine, self.keys, sender, places)
+        sender.close()
+        engine.dispose()
+
+    def hand_on(self) -> list[str]:
+        """Hand on whatever waits, here. Returns the endpoints that something is for."""
+        engine = callbacks_engine(self.settings)
+        with engine.begin() as connection:
+            rows = handing_on.left_rows(connection, 0)
+            found = handing_on.add(connection, rows)
+            handing_on.handed_on(connection, rows)
+        engine.dispose()
+        return sorted(found)
+
+    def pass_time(self, endpoint: Endpoint, hours: float) -> None:
+        """Have it be so much later for an endpoint: everything noted happened earlier."""
+        with self.engine.begin() as connection:
+            named = {"id": endpoint.id, "by": timedelta(hours=hours)}
+            for statement in _EARLIER:
+                connection.execute(text(statement), named)
 
     def statuses(self, endpoint: Endpoint) -> dict[str, int]:
         """How many deliveries of an endpoint there are of each status."""
