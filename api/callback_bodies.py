@@ -1,6 +1,6 @@
 """What a client says about a callback endpoint. Decoding is validation."""
 
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,12 +16,14 @@ from pydantic import (
 from api.bodies import read_json
 from api.problems import Problem
 from domain.addresses import URL_LENGTH_MAX, check_url
-from domain.events import CALLBACK_TYPES
 from domain.problems import BODY_BYTES_MAX, field_errors
 
 CallbackType = Literal[
     "instruction.succeeded", "instruction.rejected", "instruction.parked", "entry.posted"
 ]
+
+EVERY_TYPE: Final[list[CallbackType]] = list(get_args(CallbackType))
+"""Those of `domain.events.CALLBACK_TYPES`, spelled out for the types."""
 
 _B = TypeVar("_B", bound=BaseModel)
 
@@ -36,8 +38,8 @@ def _callable(url: str, info: ValidationInfo) -> str:
     return url
 
 
-def _each_once(events: list[str]) -> list[str]:
-    return [event.value for event in CALLBACK_TYPES if event in events]
+def _each_once(events: list[CallbackType]) -> list[CallbackType]:
+    return [event for event in EVERY_TYPE if event in events]
 
 
 Url = Annotated[

@@ -13,13 +13,12 @@ from flask import Response
 from api import schemas
 from api.access import allowed_to, caller
 from api.answers import answer, to_json
-from api.callback_bodies import CallbackEndpointChange, NewCallbackEndpoint, body_as
+from api.callback_bodies import EVERY_TYPE, CallbackEndpointChange, NewCallbackEndpoint, body_as
 from api.openapi import PAGING, described, query
 from api.problems import Problem
 from api.queries import Query, cursor_of, cursor_of_delivery
 from api.reading import Reading
 from config.settings import Settings
-from domain.events import CALLBACK_TYPES
 from domain.fields import timestamp_text
 from domain.signatures import secret_text
 from storage import deliveries, endpoints
@@ -92,9 +91,8 @@ def _add_and_list(blueprint: APIBlueprint, desk: Desk) -> None:
         """Have outcomes sent to an address of yours."""
         asked = body_as(NewCallbackEndpoint, allow_loopback=desk.allow_loopback)
         keys, endpoint_id, secret = desk.secret_keys(), str(uuid.uuid4()), make_secret()
-        events = asked.events or [event.value for event in CALLBACK_TYPES]
         sealed = keys.encrypt(secret, endpoint_id)
-        named = caller().id, endpoint_id, asked.url, events, sealed
+        named = caller().id, endpoint_id, asked.url, asked.events or EVERY_TYPE, sealed
         try:
             added = desk.read.write(endpoints.create, *named)
         except TooManyEndpoints:
