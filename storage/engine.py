@@ -67,6 +67,8 @@ def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
         "statement_timeout": "2500ms",
         "lock_timeout": "2s",
         "enable_seqscan": "off",
+        # A page is read in the order of its index, and never collected and sorted.
+        "enable_bitmapscan": "off",
         "jit": "off",
     }
     return _engine(settings, "tekana-read", options, pool_size=pool_size, max_overflow=0)
