@@ -4,6 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis.backoff import NoBackoff
@@ -48,7 +49,10 @@ class RedisLink:
     """Sends pipelines over connections of its own. Share it between threads, not by fork."""
 
     def __init__(self, redis_url: str) -> None:
-        self._connections = connections(redis_url)
+        # Only the pool's recipe is used. The pool itself counts every connection that it ever
+        # made, lost ones too, and makes no more after the hundredth.
+        recipe = connections(redis_url)
+        self._connect = partial(recipe.connection_class, **recipe.connection_kwargs)
         self._idle: deque[Any] = deque()
         self._breaker = Breaker(PAUSE_S)
         self._pid = os.getpid()
@@ -62,7 +66,7 @@ class RedisLink:
         if not self._breaker.admits():
             return None
         self._forget_if_forked()
-        connection = self._idle.pop() if self._idle else self._connections.make_connection()
+        connection = self._idle.pop() if self._idle else self._connect()
         try:
             connection.send_packed_command([b"".join(commands)])
             answers = [self._answer(connection) for _ in commands]

@@ -274,3 +274,14 @@ def test_a_wrong_password_is_nothing_known(services: Services) -> None:
 
     assert stranger.get("x") is None
     assert not stranger.reachable()
+
+
+def test_connections_that_were_lost_do_not_count_for_ever(outcomes: Outcomes) -> None:
+    """Found by the torture: redis-py's pool made no more than a hundred in a process's life."""
+    instruction = an_instruction()
+    outcomes.note([(instruction, b"{}")])
+
+    for _ in range(150):
+        outcomes.close()
+
+        assert known(outcomes, instruction).status == "queued"
