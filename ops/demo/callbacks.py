@@ -112,8 +112,9 @@ def receiver(api: Api) -> Iterator[Heard]:
     wanted = {"url": f"http://{HOST}:{port}/", "events": _OUTCOMES}
     secret = api.post("/v1/callback-endpoints", wanted)["secret"]
     heard = Heard()
-    with tempfile.TemporaryDirectory(prefix="tekana-demo-") as folder:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryDirectory(prefix="tekana-demo-") as folder,
+        subprocess.Popen(
             [sys.executable, _RECEIVER, str(port), f"{folder}/received.db"],
             env=_environment(WEBHOOK_SECRET=secret),
             stdin=subprocess.DEVNULL,
@@ -121,7 +122,8 @@ def receiver(api: Api) -> Iterator[Heard]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # Ctrl-C is for the demo, which ends it in order.
-        )
+        ) as process,
+    ):
         reader = threading.Thread(target=heard.listen, args=(process.stdout,), name="receiver")
         reader.start()
         try:
@@ -129,7 +131,6 @@ def receiver(api: Api) -> Iterator[Heard]:
             yield heard
         finally:
             process.terminate()
-            process.wait()
             reader.join()
 
 

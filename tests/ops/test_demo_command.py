@@ -162,6 +162,26 @@ def test_a_ledger_that_ends_elsewhere_than_the_file_is_told(
     assert f"of {rows[0].origin}" in figures.disagreements[1]
 
 
+def test_outcomes_that_nobody_calls_back_are_told(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.demo.callbacks._PATIENCE_S", 2.0)
+    rows = read_rows(EXCERPT, 5)
+    [worker] = [process for process in stack.application() if process.name == "callbacks"]
+    worker.stop()
+
+    try:
+        figures = run_demo(stack, rows, "excerpt")
+    finally:
+        worker.start()
+
+    assert figures.books_sound
+    assert figures.callbacks is not None
+    assert figures.callbacks.verified == 0
+    assert len(figures.disagreements) > len(rows)
+    assert all("and by callback nothing" in line for line in figures.disagreements)
+
+
 def test_the_tour_of_the_readme_works_and_a_second_time_moves_nothing(stack: Stack) -> None:
     readme = (CHECKOUT / "README.md").read_text()
     (tour,) = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
