@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from storage.tables import metadata
 from tests.deploy.deployed import Deployed
 
-_ROLES = ("tekana_api", "tekana_ledger", "tekana_operator")
+_ROLES = ("tekana_api", "tekana_ledger", "tekana_callbacks", "tekana_operator")
 
 _REFUSED = {
     "tekana_api": [
+        "SELECT roll_days(CAST(now() AS date), 7, 0)",
         "SELECT * FROM partitions",
         "SELECT * FROM operator_actions",
         "SELECT * FROM settlement_floors",
@@ -26,14 +27,20 @@ _REFUSED = {
         "UPDATE callback_endpoints SET leased_until = now()",
         "INSERT INTO deliveries SELECT * FROM deliveries",
         "UPDATE deliveries SET event_id = endpoint_id",
+        "UPDATE events SET pending = false",
+        "INSERT INTO events (at, client_id, pending) VALUES (now(), 1, false)",
+        "SELECT * FROM partners",
     ],
     "tekana_ledger": [
+        "SELECT roll_days(CAST(now() AS date), 7, 0)",
         "SELECT * FROM api_keys",
         "SELECT * FROM clients",
         "SELECT * FROM openings",
         "SELECT headers FROM parked",
         "SELECT secret FROM callback_endpoints",
         "SELECT * FROM deliveries",
+        "SELECT documents FROM events",
+        "UPDATE events SET pending = false",
         "UPDATE callback_endpoints SET enabled = false",
         "INSERT INTO clients (name, scopes) VALUES ('mine', '{}')",
         "INSERT INTO grants SELECT client_id, id FROM wallets",
@@ -45,7 +52,26 @@ _REFUSED = {
         "UPDATE partitions SET paused_at = NULL",
         "UPDATE parked SET resolution = 'discarded', resolved_at = now()",
     ],
+    "tekana_callbacks": [
+        "SELECT * FROM api_keys",
+        "SELECT * FROM customers",
+        "SELECT balance FROM wallets",
+        "SELECT scopes FROM clients",
+        "SELECT rate_per_s FROM partners",
+        "SELECT * FROM parked",
+        "INSERT INTO events (at, client_id, pending) VALUES (now(), 1, true)",
+        "UPDATE events SET documents = '[]'",
+        "DELETE FROM events",
+        "DELETE FROM deliveries",
+        "UPDATE deliveries SET event_type = 'instruction.rejected'",
+        "UPDATE callback_endpoints SET url = 'https://elsewhere.example/'",
+        "UPDATE callback_endpoints SET secret = ''",
+        "INSERT INTO callback_endpoints DEFAULT VALUES",
+        "UPDATE wallets SET balance = balance",
+        "UPDATE instructions SET amount = 1",
+    ],
     "tekana_operator": [
+        "SELECT roll_days(CAST(now() AS date), 7, 0)",
         "SELECT sha256 FROM api_keys",
         "SELECT * FROM openings",
         "UPDATE api_keys SET scopes = '{}'",
@@ -73,6 +99,8 @@ _NOBODY = [
     "CREATE TABLE mine ()",
     "CREATE SCHEMA mine",
     "TRUNCATE parked",
+    "DELETE FROM events",
+    "SELECT * FROM events_default",
     "DROP TABLE parked",
     "ALTER TABLE wallets DISABLE TRIGGER ALL",
     "COPY wallets TO PROGRAM 'cat'",
