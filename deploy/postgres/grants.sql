@@ -2,7 +2,8 @@
 -- running it again changes nothing. A table that is not named here is nobody's but the owner's.
 \set ON_ERROR_STOP on
 BEGIN;
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM tekana_api, tekana_ledger, tekana_operator;
+REVOKE ALL ON ALL TABLES IN SCHEMA public
+    FROM tekana_api, tekana_ledger, tekana_callbacks, tekana_operator;
 
 -- The API authenticates and answers questions.
 GRANT SELECT ON
@@ -33,6 +34,24 @@ GRANT SELECT (client_id, enabled, deleted_at) ON callback_endpoints TO tekana_le
 GRANT SELECT (client_id, removed_at) ON partners TO tekana_ledger;
 GRANT UPDATE (balance, seq) ON wallets TO tekana_ledger;
 GRANT UPDATE (position) ON partitions TO tekana_ledger;
+
+-- A callback worker reads what is to be told and to whom, and notes how that went. It decides
+-- nothing, and of wallets it reads whose they are, not what they hold.
+GRANT SELECT ON callback_endpoints, deliveries, events, grants, instructions, openings
+    TO tekana_callbacks;
+GRANT SELECT (id, client_id, customer_id) ON wallets TO tekana_callbacks;
+GRANT SELECT (id, name) ON clients TO tekana_callbacks;
+GRANT SELECT (client_id, removed_at) ON partners TO tekana_callbacks;
+GRANT UPDATE (pending) ON events TO tekana_callbacks;
+GRANT INSERT (event_at, next_attempt_at, xact, ordinal, endpoint_id, event_id, event_type)
+    ON deliveries TO tekana_callbacks;
+GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries
+    TO tekana_callbacks;
+GRANT UPDATE (leased_until, failing_since, probe_at, enabled, disabled_at, disabled_reason)
+    ON callback_endpoints TO tekana_callbacks;
+-- The days of events come and go; which ones is the function's affair.
+REVOKE ALL ON FUNCTION roll_days FROM tekana_callbacks;
+GRANT EXECUTE ON FUNCTION roll_days TO tekana_callbacks;
 
 -- An operator may do what a worker may (roles.sql), provisions clients, pauses partitions and
 -- resolves what is parked. Keys are seen without their digests.

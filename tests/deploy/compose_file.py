@@ -12,7 +12,17 @@ from tests.deploy import tools
 
 EXAMPLE: Final = CHECKOUT / ".env.example"
 
-OURS: Final = ("api-1", "api-2", "ledger-low", "ledger-high", "ledger-standby", "flower")
+OURS: Final = (
+    "api-1",
+    "api-2",
+    "ledger-low",
+    "ledger-high",
+    "ledger-standby",
+    "callbacks-1",
+    "callbacks-2",
+    "beat",
+    "flower",
+)
 """The services that run our image for as long as the system is up."""
 
 ENDING: Final = ("migrate", "grants", "operator", "provisioner")

@@ -18,11 +18,13 @@ from tests.support import wait_until
 
 _P = broker.partition_queue(0).name
 _X = broker.LEDGER_EXCHANGE
+_C, _E = broker.CALLBACKS_EXCHANGE, broker.CALLBACK_EVENTS
 
 _REFUSED: dict[str, dict[str, Callable[[Any], object]]] = {
     "tekana_api": {
         "publish past the exchanges": lambda on: _publish(on, "", _P),
         "tell workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
+        "tell callback workers where to look": lambda on: _publish(on, _C, _E),
         "make up events": lambda on: _publish(on, "celeryev", "task.received"),
         "listen to events": lambda on: on.queue_bind(_P, "celeryev", "#"),
         "make queues of its own": lambda on: on.queue_declare("mine"),
@@ -35,6 +37,23 @@ _REFUSED: dict[str, dict[str, Callable[[Any], object]]] = {
         "unbind a partition": lambda on: on.queue_unbind(_P, _X, "0"),
         "make queues of its own": lambda on: on.queue_declare("celery"),
         "tell other workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
+        "read where callback workers look": lambda on: on.basic_get(_E),
+    },
+    "tekana_callbacks": {
+        "publish instructions": lambda on: _publish(on, _X, "0"),
+        "publish past the exchanges": lambda on: _publish(on, "", _P),
+        "read instructions": lambda on: on.basic_get(_P),
+        "remove a queue of its own": lambda on: on.queue_delete(_E),
+        "make queues of its own": lambda on: on.queue_declare("celery"),
+        "tell other workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
+    },
+    "tekana_beat": {
+        "publish instructions": lambda on: _publish(on, _X, "0"),
+        "publish past the exchanges": lambda on: _publish(on, "", _P),
+        "publish to partners": lambda on: _publish(on, broker.OUTBOX_EXCHANGE, "acme"),
+        "read anything": lambda on: on.basic_get(_E),
+        "make queues of its own": lambda on: on.queue_declare("celery"),
+        "tell workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
     },
     "tekana_flower": {
         "publish instructions": lambda on: _publish(on, _X, "0"),

@@ -78,6 +78,8 @@ def test_the_stores_have_no_way_out_and_haproxy_one_to_the_broker_alone() -> Non
     for name in ("postgres", "redis", "migrate", "grants"):
         assert set(services()[name]["networks"]) == {"data"}
     assert set(services()["haproxy"]["networks"]) == {"door", "partners"}
+    let_out = {name for name, one in services().items() if "outside" in one["networks"]}
+    assert let_out == {"callbacks-1", "callbacks-2"}
     on_partners = {name for name, one in services().items() if "partners" in one["networks"]}
     assert on_partners == {"haproxy", "rabbitmq"}
 
@@ -95,9 +97,8 @@ def test_each_process_gets_settings_that_it_accepts(name: str) -> None:
 
 def test_each_process_holds_the_secrets_of_its_own_kind_alone() -> None:
     kinds = {"api-1": "api", "api-2": "api", "flower": "flower", "migrate": "owner"}
-    kinds |= {"operator": "operator", "provisioner": "provisioner"} | {
-        name: "ledger" for name in OURS if "ledger" in name
-    }
+    kinds |= {"operator": "operator", "provisioner": "provisioner", "beat": "beat"}
+    kinds |= {name: kind for kind in ("ledger", "callbacks") for name in OURS if kind in name}
     passwords = {name.lower() for name in wanted() if name.endswith("_PASSWORD")}
     for name, kind in kinds.items():
         text = " ".join(services()[name]["environment"].values())
@@ -143,11 +144,13 @@ def test_every_partition_has_a_worker_and_a_standby_that_starts_last() -> None:
 def test_a_process_is_given_the_time_it_needs_to_end() -> None:
     from api.serve import _STOP_TIMEOUT_S
     from workers.app import heartbeat_interval_s
+    from workers.callbacks.sender import BODY_TIMEOUT_S, TIMEOUT_S
 
     settings = Settings.from_env(services()["ledger-low"]["environment"])
 
     assert _grace_s("api-1") > _STOP_TIMEOUT_S
     assert _grace_s("ledger-low") > heartbeat_interval_s(settings)  # As long as a batch can take.
+    assert _grace_s("callbacks-1") > TIMEOUT_S + BODY_TIMEOUT_S
     haproxy = (CHECKOUT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
     hard_stop = re.search(r"hard-stop-after (\d+)s", haproxy)
     assert hard_stop is not None

@@ -159,7 +159,7 @@ def test_flower_shows_the_workers_to_whoever_has_the_password(deployed: Deployed
     deployed.process("flower").stop(signal.SIGTERM, timeout_s=10)
 
 
-@pytest.mark.parametrize("name", ["api-1", "ledger-low"])
+@pytest.mark.parametrize("name", ["api-1", "ledger-low", "callbacks-1", "beat"])
 def test_the_health_checks_of_our_containers_hold_here_and_fail_elsewhere(
     deployed: Deployed, name: str, tmp_path: Path
 ) -> None:

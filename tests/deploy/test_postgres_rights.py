@@ -111,10 +111,14 @@ _NOBODY = [
 ]
 
 
+# Days come and go by its hand alone; what it could end too early is told, and not decided, there.
+_ALLOWED = ("tekana_callbacks", "SELECT roll_days(CAST(now() AS date), 7, 0)")
+
+
 @pytest.mark.parametrize(
     ("role", "statement"),
     [(role, each) for role in _REFUSED for each in _REFUSED[role]]
-    + [(role, each) for role in _ROLES for each in _NOBODY],
+    + [(role, each) for role in _ROLES for each in _NOBODY if (role, each) != _ALLOWED],
 )
 def test_it_is_refused(deployed: Deployed, role: str, statement: str) -> None:
     engine = deployed.as_role(role)
