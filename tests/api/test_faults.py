@@ -15,6 +15,8 @@ from tests.support import wait_until
 
 IN_TIME_S = 3.0
 
+HOOK = {"url": "https://hooks.example.com/"}
+
 
 @contextmanager
 def killed(service: Any) -> Iterator[None]:
@@ -98,9 +100,11 @@ def test_without_postgres_reads_are_503_in_time_and_posts_go_on_while_the_key_is
             f"/v1/wallets/{wallet_id}/entries",
             "/v1/customers?legacy_id=L-1",
             f"/v1/instructions/{uuid.uuid4()}",
+            "/v1/callback-endpoints",
             "/v1/health/ready",
         ):
             assert unavailable(lambda path=path: door.get(path))  # type: ignore[misc]
+        assert unavailable(lambda: door.post("/v1/callback-endpoints", HOOK))
         assert door.post("/v1/transfers", body, key).status_code == 202
         assert unavailable(lambda: door.post("/v1/transfers", body, key))  # Is it decided?
         assert unavailable(lambda: unknown_key.post("/v1/transfers", transfer_body()))
@@ -119,6 +123,17 @@ def test_a_connection_that_postgres_closed_while_idle_costs_nobody_anything(
     services.postgres.restart()
 
     assert door.get(f"/v1/wallets/{wallet_id}").status_code == 200
+
+
+def test_such_a_connection_costs_no_change_either(open_door: Doors, services: Services) -> None:
+    door = open_door(api_key_cache_s=300.0)  # So that no look-up finds it out before.
+    assert door.post("/v1/callback-endpoints", HOOK).status_code == 201
+    services.postgres.restart()
+
+    assert door.post("/v1/callback-endpoints", HOOK).status_code == 201
+    shown = door.get("/v1/callback-endpoints").json
+    assert shown is not None
+    assert len(shown["data"]) == 2
 
 
 def test_a_key_that_is_no_longer_believed_is_503_while_postgres_is_away(
