@@ -82,13 +82,14 @@ class Stack:
         return [*self.services.recorded().values(), *self.application()]
 
     def application(self) -> list[ApplicationProcess]:
-        """The API, the workers of all partitions, a callback worker, beat and Flower."""
+        """The API, workers of all partitions, of inboxes and of callbacks, beat and Flower."""
         half = self._partitions() // 2
         ranges = [(0, half - 1), (half, self._partitions() - 1)] if half else [(0, 0)]
         workers = [self._worker(first, last) for first, last in ranges]
+        inbox = self._ready_process("inbox", ["worker", "inbox"])
         callbacks = self._ready_process("callbacks", ["worker", "callbacks"])
         beat = self._ready_process("beat", ["beat"])
-        return [self._api(), *workers, callbacks, beat, self._flower()]
+        return [self._api(), *workers, inbox, callbacks, beat, self._flower()]
 
     def wanted(self) -> list[str]:
         """The names of what `up` started and `down` has not stopped."""
