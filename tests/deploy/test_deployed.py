@@ -143,6 +143,26 @@ def test_the_standby_takes_over_what_a_killed_worker_leaves(deployed: Deployed) 
     assert {partition_of(wallet, 8) for wallet in wallets} & set(range(4))
 
 
+def test_an_outcome_is_called_back_as_far_as_there_is_a_receiver(deployed: Deployed) -> None:
+    session = deployed.session()
+    endpoints = f"{deployed.url}/v1/callback-endpoints"
+    body = {"url": "https://receiver.invalid/", "events": ["entry.posted"]}
+    made = session.post(endpoints, json=body, timeout=5)
+    assert made.status_code == 201, made.text
+
+    open_wallet(deployed, 5)
+
+    def attempts() -> list[dict[str, Any]]:
+        listed = session.get(f"{endpoints}/{made.json()['id']}/deliveries", timeout=5).json()
+        return [attempt for one in listed["data"] for attempt in one["attempts"]]
+
+    first = wait_until(attempts, 20, what="an attempt to deliver")[0]
+    assert first["error"] == "name not found"
+    shown = session.get(f"{endpoints}/{made.json()['id']}", timeout=5).json()
+    assert shown["failing_since"] is not None
+    session.delete(f"{endpoints}/{made.json()['id']}", timeout=5)
+
+
 def test_flower_shows_the_workers_to_whoever_has_the_password(deployed: Deployed) -> None:
     deployed.start("flower")
     flower = f"http://{HOST}:{deployed.ports['flower']}"
@@ -165,7 +185,7 @@ def test_the_health_checks_of_our_containers_hold_here_and_fail_elsewhere(
 ) -> None:
     check = deployed.services[name]["healthcheck"]["test"]
     port = str(deployed.ports.get(name, ""))
-    here = [part.replace("8080", port) for part in check[1:]]
+    here = [part.replace("8080", port).replace("$$", "$") for part in check[1:]]
     here = [part.replace("/tmp/ready", str(deployed.ready_file(name))) for part in here]
     here[0] = sys.executable if here[0] == "python" else here[0]
 
