@@ -25,8 +25,11 @@ from storage import audit, clients, partners
 USER_LIMITS: Final = {"max-connections": 10, "max-channels": 50}
 """Enough for several processes of a partner; each connection and channel is memory of ours."""
 
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 60.0
 _WORKER_NOTICES_S: Final = 15.0
+
+_STATISTICS_LAG_S: Final = 11.0
+"""Every 5 s a queue tells how long it is, and every 5 s the management API looks at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,11 @@ class Provisioning:
         _wait(lambda: not self._depth(name).consumers, _WORKER_NOTICES_S)
         left = self._depth(name)
         if not force and (left.messages or left.consumers):
-            raise self._not_empty(name, left.messages)
+            raise OperatorError(
+                f"{left.messages} messages are left in the inbox of {name!r}, which is kept.",
+                "Add it again to have them decided, and remove it again; or remove it again with "
+                "--force to throw them away.",
+            )
         for kind, thing in (
             ("exchanges", inbox_exchange(name)),
             ("queues", inbox_queue(name).name),
@@ -221,18 +228,22 @@ class Provisioning:
         return public._replace(netloc=f"{user}:{password}@{address}").geturl()
 
     def _await_empty_inbox(self, name: str) -> None:
-        queue = inbox_queue(name).name
-        # What a consumer has in hand is counted by the broker's statistics alone, which lag.
-        _wait(lambda: not self._waiting(name) and not self._admin.unfinished(queue), _PATIENCE_S)
-        if waiting := self._waiting(name):
-            raise self._not_empty(name, waiting)
+        began_s = time.monotonic()
 
-    def _not_empty(self, name: str, waiting: int) -> OperatorError:
-        return OperatorError(
-            f"Messages of {name!r} wait in its inbox ({waiting}). It can send no more.",
-            "See that a worker inbox runs. Then add it again and remove it again; or remove it "
-            "with --force to throw them away.",
-        )
+        def is_empty() -> bool:
+            depth = self._depth(name)
+            if depth.messages or not depth.consumers:
+                return not depth.messages
+            # What a consumer has in hand is in the broker's statistics alone.
+            fresh = time.monotonic() - began_s > _STATISTICS_LAG_S
+            return fresh and not self._admin.unfinished(inbox_queue(name).name)
+
+        if not _wait(is_empty, _PATIENCE_S):
+            raise OperatorError(
+                f"What {name!r} sent is not decided yet. It can send no more.",
+                "See that a worker inbox runs, and run this again; or with --force to throw away "
+                "what it sent.",
+            )
 
     def _waiting(self, name: str) -> int:
         return self._depth(name).messages
@@ -256,8 +267,9 @@ def user_rights(partner: str) -> dict[str, str]:
     }
 
 
-def _wait(until: Callable[[], bool], patience_s: float) -> None:
-    """Return when it is so, or when patience ends."""
+def _wait(until: Callable[[], bool], patience_s: float) -> bool:
+    """Return when it is so, or when patience ends; and whether it is so."""
     deadline = time.monotonic() + patience_s
-    while not until() and time.monotonic() < deadline:
+    while not (so := until()) and time.monotonic() < deadline:
         time.sleep(0.25)
+    return so

@@ -89,10 +89,13 @@ def add_partner(
             f"Partner {name} may publish to exchange in.{name} and read queue out.{name}.", err=True
         )
     _show_issued(name, issued, as_json)
-    for secret, option in ((issued.broker_url, "--password"), (issued.api_key, "--api-key")):
+    for what, secret, option in (
+        ("a password", issued.broker_url, "--password"),
+        ("an API key", issued.api_key, "--api-key"),
+    ):
         if secret is None:
             click.echo(
-                f"It has a {option[2:]} already, which can't be shown again. For another: "
+                f"It has {what} already, which can't be shown again. For another: "
                 f"./tekana partner rotate {name} {option} --reason …",
                 err=True,
             )
@@ -152,7 +155,7 @@ def show(name: str, as_json: bool) -> None:
         show_json(view)
         return
     show_table(
-        ("", ""),
+        ("field", "value"),
         (
             (key, "\n".join(map(str, value)) if isinstance(value, list) else value)
             for key, value in view.items()

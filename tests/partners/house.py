@@ -13,6 +13,7 @@ import pika
 from config import broker
 from domain.identity import instruction_id, partition_of
 from domain.instructions import Instruction, decode
+from ops.broker_admin import BrokerAdmin
 from ops.partners import Asked, Provisioning
 from ops.stack.services import Services
 from storage.clients import SCOPES
@@ -130,6 +131,7 @@ class PartnerHouse(House):
         admin_url = services.rabbitmq.management_url
         super().__init__(services, folder, broker_admin_url=admin_url, **overrides)
         self._provisioning = Provisioning(self.settings, self.engine)
+        self.admin = BrokerAdmin(admin_url, self.vhost)
         self._banks: list[Bank] = []
 
     def partner(self, scopes: Iterable[str] = SCOPES, rate_per_s: int = 100_000) -> Bank:
@@ -195,7 +197,7 @@ class PartnerHouse(House):
     def close(self) -> None:
         super().close()
         for bank in self._banks:
-            self.manage("DELETE", f"users/{broker.partner_user(bank.name)}")
+            self.admin.delete_user(broker.partner_user(bank.name))
 
 
 def in_order(banks_events: Sequence[Seen], key_of: Callable[[Seen], str | None]) -> list[str]:
