@@ -19,6 +19,8 @@ Status = Literal["pending", "delivered", "exhausted"]
 REDELIVER: Final = "redeliver"
 """The key of a mark among the attempts; its value says who asked."""
 
+_REDELIVERED_AT_ONCE: Final = 5_000
+
 Place = tuple[datetime, str]
 """Where a page ends: the time of an event and its id."""
 
@@ -123,21 +125,29 @@ def redeliver(
     return None if row is None else _restored(row)
 
 
-def redeliver_as_operator(
-    connection: Connection,
-    endpoint_id: str,
-    *,
-    event_id: str | None = None,
-    since: datetime | None = None,
-) -> int:
-    """Have one delivery sent again, or all of events since a time; returns how many."""
+def redeliver_as_operator(connection: Connection, endpoint_id: str, event_id: str) -> bool:
+    """Have one delivery of any endpoint sent again. Whether there is one."""
     _try_now(connection, endpoint_id)
-    again = _again(endpoint_id, "operator")
-    if event_id is not None:
-        again = again.where(_at.event_id == event_id)
-    if since is not None:
-        again = again.where(_at.event_at >= since)
-    return connection.execute(again).rowcount
+    again = _again(endpoint_id, "operator").where(_at.event_id == event_id)
+    return connection.execute(again).rowcount == 1
+
+
+def redeliver_some_since(
+    connection: Connection, endpoint_id: str, since: datetime
+) -> tuple[int, datetime | None]:
+    """Have the deliveries of events since a time sent again, the oldest some of them.
+
+    Returns how many, and the time to go on from; None when that was all. In pieces, because
+    whoever delivers cannot note anything of what is held by a transaction.
+    """
+    _try_now(connection, endpoint_id)
+    own = select(_at.event_at).where(_at.endpoint_id == endpoint_id)
+    later = own.where(_at.event_at > since).order_by(_at.event_at)
+    until = connection.scalar(later.offset(_REDELIVERED_AT_ONCE).limit(1))
+    again = _again(endpoint_id, "operator").where(_at.event_at >= since)
+    if until is not None:
+        again = again.where(_at.event_at < until)
+    return connection.execute(again).rowcount, until
 
 
 def _newest_first(endpoint_id: str, limit: int, before: Place | None, status: Status | None) -> Any:

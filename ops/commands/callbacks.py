@@ -12,7 +12,7 @@ from ops.options import as_json, change
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
     from config.settings import Settings
     from storage.deliveries import Delivery
@@ -118,26 +118,21 @@ def redeliver(
     Only what is in its deliveries: nothing was kept for it while it was disabled.
     """
     from domain.fields import timestamp_text
-    from storage import audit, deliveries
+    from storage import audit
 
     if (event_id is None) == (since is None):
         raise click.UsageError("Say --event or --since.")
-    named = {"event": str(event_id)} if since is None else {"since": timestamp_text(since)}
-    with database() as engine, engine.begin() as connection:
-        _check(connection, endpoint_id)
-        count = deliveries.redeliver_as_operator(
-            connection,
-            str(endpoint_id),
-            event_id=None if event_id is None else str(event_id),
-            since=since,
-        )
-        if event_id is not None and not count:
-            raise OperatorError(
-                f"Event {event_id} is not among the deliveries of this endpoint.",
-                f"Find its id with ./tekana callbacks deliveries {endpoint_id}",
-            )
-        details = {**named, "count": count}
-        audit.record(connection, who, "callbacks.redeliver", str(endpoint_id), reason, **details)
+    asked = {"since": timestamp_text(since)} if since else {"event": str(event_id)}
+    named = who, "callbacks.redeliver", str(endpoint_id), reason
+    count = 0
+    with database() as engine:
+        with engine.begin() as connection:
+            _check(connection, endpoint_id)
+            audit.record(connection, *named, **asked)
+            if event_id is not None:
+                count = _redeliver_one(connection, endpoint_id, event_id)
+        if since is not None:
+            count = _redeliver_since(engine, endpoint_id, since)
     click.echo(f"{count} {'delivery is' if count == 1 else 'deliveries are'} pending again.")
 
 
@@ -173,6 +168,30 @@ def rotate_key(who: str, reason: str) -> None:
             total += count
     click.echo(f"{total} {'endpoint was' if total == 1 else 'endpoints were'} changed.")
     click.echo(f"Every secret is encrypted with the key {keys.current_id} now.")
+
+
+def _redeliver_one(connection: "Connection", endpoint_id: "UUID", event_id: "UUID") -> int:
+    from storage import deliveries
+
+    if not deliveries.redeliver_as_operator(connection, str(endpoint_id), str(event_id)):
+        raise OperatorError(
+            f"Event {event_id} is not among the deliveries of this endpoint.",
+            f"Find its id with ./tekana callbacks deliveries {endpoint_id}",
+        )
+    return 1
+
+
+def _redeliver_since(engine: "Engine", endpoint_id: "UUID", since: datetime) -> int:
+    from storage import deliveries
+
+    total, place = 0, since
+    while True:
+        with engine.begin() as connection:
+            count, after = deliveries.redeliver_some_since(connection, str(endpoint_id), place)
+        total += count
+        if after is None:
+            return total
+        place = after
 
 
 def _keys(settings: "Settings") -> "SecretKeys":

@@ -155,18 +155,24 @@ def test_another_clients_deliveries_are_not_there(books: Books, endpoint_id: str
     assert books.rows("SELECT status FROM deliveries") == [("delivered",)]
 
 
-def test_an_operator_has_all_since_a_time_sent_again(books: Books, endpoint_id: str):
-    before, after, later = (
-        add_delivery(books.engine, endpoint_id, NOW + timedelta(hours=hours)) for hours in range(3)
-    )
-    elsewhere = add_delivery(books.engine, add_endpoint(books), NOW + timedelta(hours=2))
+def test_an_operator_has_all_since_a_time_sent_again_piece_by_piece(
+    books: Books, endpoint_id: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deliveries, "_REDELIVERED_AT_ONCE", 2)
+    add_delivery(books.engine, endpoint_id, NOW - timedelta(milliseconds=1))
+    add_delivery(books.engine, add_endpoint(books), NOW + timedelta(hours=2))
+    # More of one moment than a piece holds.
+    times = [NOW] * 4 + [NOW + timedelta(hours=1)] * 3 + [NOW + timedelta(days=2)]
+    asked = {add_delivery(books.engine, endpoint_id, at) for at in times}
 
-    with books.engine.begin() as connection:
-        count = deliveries.redeliver_as_operator(
-            connection, endpoint_id, since=NOW + timedelta(hours=1)
-        )
+    counts: list[int] = []
+    place: datetime | None = NOW
+    while place is not None:
+        with books.engine.begin() as connection:
+            count, place = deliveries.redeliver_some_since(connection, endpoint_id, place)
+        counts.append(count)
 
-    assert count == 2
+    assert len(counts) > 1
+    assert sum(counts) == len(asked)
     pending = books.rows("SELECT event_id FROM deliveries WHERE status = 'pending'")
-    assert {event_id for (event_id,) in pending} == {after, later}
-    assert not {before, elsewhere} & {after, later}
+    assert {event_id for (event_id,) in pending} == asked

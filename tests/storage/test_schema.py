@@ -20,6 +20,7 @@ PARTIAL_INDEXES = {
     "callback_endpoints_client",
     "customers_legacy",
     "deliveries_due",
+    "deliveries_exhausted",
     "deliveries_newest",
     "events_pending",
     "instructions_destination",
