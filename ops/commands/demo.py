@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from config.settings import Settings
     from ops.demo.figures import Figures
     from ops.demo.rows import Row
     from ops.stack.stack import Stack
+
+_RATE_PER_S = 100_000
+"""So that the partner of a run is held back by nothing but the machine."""
 
 
 @click.command()
@@ -77,6 +83,7 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
     from config.settings import Settings
     from ops.database import database
     from ops.demo.callbacks import receiver
+    from ops.demo.deposits import Bank
     from ops.demo.http import Api
     from ops.demo.progress import Steps
     from ops.demo.run import Run, new_run_id
@@ -87,7 +94,8 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
     name = f"demo-{run_id}"
     who, reason = login_name(), "./tekana demo"
     with ExitStack() as context:
-        engine = context.enter_context(database(Settings.from_env(stack.variables())))
+        settings = Settings.from_env(stack.variables())
+        engine = context.enter_context(database(settings))
         with engine.begin() as connection:
             scopes = sorted(clients.SCOPES)
             client_id = clients.add_client(connection, name, scopes, who=who, reason=reason)
@@ -105,7 +113,8 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
         context.callback(end_client)
         api = context.enter_context(closing(Api(stack.client_variables()["TEKANA_API_URL"], key)))
         steps = Steps()
-        run = Run(run_id, api, steps)
+        bank = Bank(context.enter_context(_partner(settings, engine, f"{name}-bank")), steps)
+        run = Run(run_id, api, bank, steps)
         with receiver(api) as heard:
             figures = run.follow(rows, file_name)
             heard.wait(len(run.statuses), steps)
@@ -117,3 +126,23 @@ def run_demo(stack: "Stack", rows: "list[Row]", file_name: str) -> "Figures":
         figures.books_sound = verdict.sound
         figures.disagreements += [f"{each.subject}: {each.fault}" for each in verdict.findings]
         return figures
+
+
+@contextmanager
+def _partner(settings: "Settings", engine: "Engine", name: str) -> Iterator[str]:
+    """A partner of this run alone that may pay in, and goes with it; its broker URL."""
+    from ops.options import login_name
+    from ops.partners import Asked, Provisioning
+    from storage import clients
+
+    who, reason = login_name(), "./tekana demo"
+    provisioning = Provisioning(settings, engine)
+    asked = Asked(name, scopes=["deposits:write"], rate_per_s=_RATE_PER_S, key_kind="test")
+    issued = provisioning.add(asked, who=who, reason=reason)
+    try:
+        yield issued.broker_url or ""  # Of a new partner it is always told.
+    finally:
+        with engine.begin() as connection:
+            for each in clients.list_keys(engine, name):
+                clients.revoke_key(connection, each.id, who=who, reason=reason)
+        provisioning.remove(name, force=True, who=who, reason=reason)

@@ -40,6 +40,18 @@ class Callbacks:
     latency: Latency | None
 
 
+@dataclass(frozen=True, slots=True)
+class Deposits:
+    """Money that a partner paid in over its queue. Latencies are from sent to read, by it."""
+
+    told: int
+    """Deposits whose outcome came over the queue."""
+    per_s: float | None
+    """From the first that was sent to the last outcome that was read."""
+    receipt_latency: Latency | None
+    outcome_latency: Latency | None
+
+
 @dataclass(slots=True)
 class Figures:
     """All that is shown at the end of a run. Amounts in minor units."""
@@ -55,6 +67,7 @@ class Figures:
     batch_latency: Latency | None = None
     single_latency: Latency | None = None
     callbacks: Callbacks | None = None
+    deposits: Deposits | None = None
     repeats: int = 0
     hottest: list[dict[str, Any]] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from ops.demo.figures import Callbacks, Figures, Latency
+from ops.demo.figures import Callbacks, Deposits, Figures, Latency
 from ops.demo.rows import CURRENCY
 from ops.show import money_text, printable
 
@@ -68,6 +68,7 @@ def _lines(figures: Figures) -> list[tuple[str, str]]:
         ("batches", f"{rate}, from the first submitted to the last decided"),
         ("", f"each submitted to decided: {_latency(figures.batch_latency)}"),
         ("one by one", f"post to outcome at the client: {_latency(figures.single_latency)}"),
+        *_deposit_lines(figures.deposits),
         *_callback_lines(figures.callbacks),
         ("sent again", f"{figures.repeats:,} requests"),
         *(
@@ -79,6 +80,17 @@ def _lines(figures: Figures) -> list[tuple[str, str]]:
         ),
         ("books", "sound" if figures.books_sound else "NOT SOUND"),
         ("took", f"{figures.seconds:.1f} s"),
+    ]
+
+
+def _deposit_lines(deposits: Deposits | None) -> list[tuple[str, str]]:
+    if deposits is None:
+        return []
+    rate = "" if deposits.per_s is None else f", {deposits.per_s:,.0f}/s"
+    return [
+        ("partner's deposits", f"{deposits.told:,} over its queue{rate}"),
+        ("", f"each sent to receipt: {_latency(deposits.receipt_latency)}"),
+        ("", f"each sent to outcome: {_latency(deposits.outcome_latency)}"),
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from ops.demo.deposits import Bank
 from ops.demo.figures import Figures, Latency
 from ops.demo.http import Api
 from ops.demo.progress import Steps
@@ -29,12 +30,13 @@ def new_run_id() -> str:
 class Run:
     """One run: new customers, new wallets, and the rows between them."""
 
-    def __init__(self, run_id: str, api: Api, steps: Steps) -> None:
+    def __init__(self, run_id: str, api: Api, bank: Bank, steps: Steps) -> None:
         self._id = run_id
         self._api = api
+        self._bank = bank
         self._traffic = Traffic(api, steps)
         self.statuses: dict[str, str] = {}
-        """The outcome of each instruction that was sent, by its id."""
+        """The outcome of each instruction that was sent over HTTP, by its id."""
 
     def follow(self, rows: Sequence[Row], file_name: str) -> Figures:
         """Do all of it; what disagrees is in the figures. Raises: OperatorError."""
@@ -42,7 +44,7 @@ class Run:
         expected = replay(rows)
         figures = Figures(self._id, file_name, len(rows), len(expected.balances))
         wallets = self._open(list(expected.balances))
-        self._fund(rows, wallets)
+        self._fund(rows, wallets, figures)
         self._spend(rows, wallets, expected, figures)
         self._compare_balances(rows, wallets, expected, figures)
         figures.repeats = self._api.repeats
@@ -74,15 +76,21 @@ class Run:
             order.wallet: views[order.key]["result"]["wallets"][0]["wallet_id"] for order in orders
         }
 
-    def _fund(self, rows: Sequence[Row], wallets: dict[str, str]) -> None:
+    def _fund(self, rows: Sequence[Row], wallets: dict[str, str], figures: Figures) -> None:
+        """What the origins hold at first, paid in by a partner."""
         first = {row.origin: row.opening_minor for row in reversed(rows)}
         orders = [
             Order(self._key("fund", name), "deposit", self._cash(wallets[name], minor), name)
             for name, minor in first.items()
             if minor
         ]
-        ids = self._traffic.send("Funding the origins", orders)
-        self._succeeded("Awaiting their outcomes", ids)
+        self._bank.pay_in("Funding the origins, by a partner", orders)
+        figures.deposits = self._bank.figures()
+        for order in orders:
+            view = self._bank.views.get(order.key)
+            outcome = "no outcome" if view is None else _outcome(view)
+            if outcome != SUCCEEDED:
+                figures.disagreements.append(f"deposit {order.key}: {outcome} at the partner")
 
     def _spend(
         self, rows: Sequence[Row], wallets: dict[str, str], expected: Replay, figures: Figures
