@@ -4,6 +4,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from config import broker
 from ops.stack.services import Services
 from tests.support import wait_until
 from tests.workers.callback_house import CallbackHouse, Endpoint
-from tests.workers.receiver import Answer, Received, receiving
+from tests.workers.receiver import Answer, Received, Receiver, receiving
 from workers.callbacks.app import DELIVER, HAND_ON, CallbackConsumer, callbacks_app
 
 
@@ -31,6 +32,10 @@ def all_delivered(house: CallbackHouse, endpoint: Endpoint, count: int) -> None:
     )
 
 
+def _has_accepted(receiver: Receiver, count: int) -> bool:
+    return len(receiver.accepted) >= count
+
+
 def test_a_worker_that_is_killed_between_send_and_mark_loses_nothing(house: CallbackHouse) -> None:
     def slow(_: Received, __: int) -> Answer:
         time.sleep(0.02)
@@ -44,7 +49,7 @@ def test_a_worker_that_is_killed_between_send_and_mark_loses_nothing(house: Call
         house.publish(house.transfers(400))
         for sent in (30, 150):
             # More were accepted than are marked: they lie between the two.
-            wait_until(lambda sent=sent: len(receiver.accepted) >= sent, 30)
+            wait_until(partial(_has_accepted, receiver, sent), 30)
             worker.kill()
             # A lease runs out after 30 s; a test does not wait so long.
             house.pass_time(endpoint, 0.01)

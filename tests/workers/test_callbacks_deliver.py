@@ -293,10 +293,10 @@ def test_an_endpoint_gets_the_types_it_asked_for(house: CallbackHouse) -> None:
 
 
 def test_no_callback_holds_a_name_a_phone_or_an_email(house: CallbackHouse) -> None:
-    personal = {"name": "Ama Mensah", "phone": "+254711222333", "email": "ama@example.com"}
+    phone, email = "+254711222333", "ama@example.com"
     with receiving() as receiver:
         endpoint = house.endpoint(receiver.url)
-        opened = open_customer("personal", personal.pop("name"), **personal)
+        opened = open_customer("personal", "Ama Mensah", phone=phone, email=email)
         house.decide([opened])
         house.hand_on()
         with house.deliverer() as deliverer:
