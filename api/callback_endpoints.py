@@ -161,7 +161,9 @@ def _look_and_change(blueprint: APIBlueprint, desk: Desk) -> None:
         """Delete an endpoint: nothing is sent to it any more, and its secret is erased."""
         if not desk.read.write(endpoints.delete, caller().id, str(id)):
             raise Problem("not_found")
-        return Response(status=204)
+        gone = Response(status=204)
+        del gone.headers["Content-Type"]  # There is no content.
+        return gone
 
     @blueprint.post("/callback-endpoints/<uuid:id>/rotate-secret")
     @described(

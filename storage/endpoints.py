@@ -5,7 +5,7 @@ are not there. Changes run in the caller's transaction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class Endpoint:
 
     id: str
     client_id: int
-    url: str
+    url: str = field(repr=False)  # Some receivers put a token of theirs into it.
     events: list[str]
     enabled: bool
     failing_since: datetime | None
@@ -51,7 +51,7 @@ class Endpoint:
     created_at: datetime
 
 
-_SHOWN: Final = tuple(callback_endpoints.c[field.name] for field in fields(Endpoint))
+_SHOWN: Final = tuple(callback_endpoints.c[each.name] for each in fields(Endpoint))
 _NOT_DELETED: Final = _at.deleted_at.is_(None)
 
 
@@ -256,4 +256,4 @@ def _sealed(key_id: str, ciphertext: bytes) -> Sealed:
 
 
 def _shown(row: Row[Any]) -> Endpoint:
-    return Endpoint(**{field.name: getattr(row, field.name) for field in fields(Endpoint)})
+    return Endpoint(**{each.name: getattr(row, each.name) for each in fields(Endpoint)})

@@ -172,14 +172,14 @@ class Stack:
         admin_url = self.services.broker_admin_url()
         secret_keys = state.get("secret_keys") or make_secret_key(f"{DEVELOPMENT_MARK}-1")
         settings = {
+            "TEKANA_SECRET_KEYS": secret_keys,
+            "TEKANA_CALLBACK_ALLOW_LOOPBACK": "true",
             # Settings that the user gives, such as TEKANA_BATCH_SIZE, hold for the processes.
             **{key: value for key, value in self._given.items() if key.startswith("TEKANA_")},
             **self.services.urls(),
             **({_ADMIN: admin_url} if admin_url else {}),
             "TEKANA_ENVIRONMENT": "development",
             "TEKANA_FLOWER_PASSWORD": password,
-            "TEKANA_SECRET_KEYS": self._given.get("TEKANA_SECRET_KEYS") or secret_keys,
-            "TEKANA_CALLBACK_ALLOW_LOOPBACK": "true",
         }
         kept = {"flower_password": password, "secret_keys": secret_keys}
         self.run.remember(_SECTION, **kept, variables=settings)

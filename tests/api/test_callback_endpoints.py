@@ -194,6 +194,7 @@ def test_a_deleted_endpoint_is_gone(door: Door) -> None:
     deleted = door.request("DELETE", path)
 
     assert (deleted.status_code, deleted.data) == (204, b"")
+    assert not {"Content-Type", "Content-Length"} & {name for name, _ in deleted.headers}
     for response in (
         door.get(path),
         door.get(f"{path}/deliveries"),
