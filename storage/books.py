@@ -21,8 +21,12 @@ from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
+# To send the ids once more, for the grants, would cost more than to find them here.
 LOCK_WALLETS: Final = text("""
-    SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor
+    SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor,
+           CASE WHEN EXISTS (SELECT FROM grants) THEN (
+               SELECT array_agg(grants.client_id) FROM grants WHERE grants.wallet_id = wallets.id
+           ) END AS granted
     FROM wallets
     WHERE id = ANY (CAST(:ids AS uuid[]))
     ORDER BY id
@@ -39,10 +43,6 @@ KNOWN_OUTCOMES: Final = text("""
 
 KNOWN_CUSTOMERS: Final = text("""
     SELECT id, client_id FROM customers WHERE id = ANY (CAST(:ids AS uuid[]))
-""")
-
-GRANTS: Final = text("""
-    SELECT wallet_id, client_id FROM grants WHERE wallet_id = ANY (CAST(:wallet_ids AS uuid[]))
 """)
 
 OPEN_CUSTOMERS: Final = text("""
@@ -106,14 +106,16 @@ def load(
     """
     wallet_ids = set(_wallet_ids(instructions))
     wallet_ids.update(settlements.values())
-    wallets, places = {}, {}
+    wallets, places, grants = {}, {}, {}
     if wallet_ids:
         for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}).all():
-            place, wallet_id, client_id, customer_id, currency, status, balance, seq, floor = row
+            place, wallet_id, owner, customer_id, currency, status, balance, seq, floor, given = row
             places[wallet_id] = place
+            if given is not None:
+                grants[wallet_id] = tuple(given)
             wallets[wallet_id] = Wallet(
                 wallet_id,
-                client_id,
+                owner,
                 customer_id,
                 currency,
                 _STATUSES[status],
@@ -126,7 +128,7 @@ def load(
         wallets=wallets,
         customers=_customers(connection, instructions),
         outcomes={row.id: restored_outcome(row) for row in known},
-        grants=_grants(connection, wallets),
+        grants=grants,
         settlements=settlements,
     )
     return Loaded(books, places)
@@ -188,16 +190,6 @@ def _customers(connection: Connection, instructions: Sequence[Instruction]) -> d
         return {}
     rows = connection.execute(KNOWN_CUSTOMERS, {"ids": array(ids)})
     return {row.id: row.client_id for row in rows}
-
-
-def _grants(connection: Connection, wallets: dict[str, Wallet]) -> dict[str, tuple[int, ...]]:
-    """All grants of the wallets, because whoever may read one is told of its entries."""
-    customers = [wallet.id for wallet in wallets.values() if wallet.customer_id is not None]
-    grants: dict[str, tuple[int, ...]] = {}
-    if customers:
-        for wallet_id, client_id in connection.execute(GRANTS, {"wallet_ids": array(customers)}):
-            grants[wallet_id] = (*grants.get(wallet_id, ()), client_id)
-    return grants
 
 
 def _open(

@@ -25,7 +25,8 @@ BITS: Final = 4
 
 _SUCCEEDED: Final = Shows.SUCCEEDED.value
 _REJECTED: Final = Shows.REJECTED.value
-_SIDES: Final = (Shows.DEBIT.value, Shows.CREDIT.value)
+_DEBIT: Final = Shows.DEBIT.value
+_CREDIT: Final = Shows.CREDIT.value
 _SHOWS: Final = tuple(Shows(1 << number) for number in range(BITS))
 
 # Who has an endpoint or a queue waits to be told; everybody else reads when they like.
@@ -190,15 +191,23 @@ def _told(books: Books, posting: Posting) -> dict[int, tuple[list[str], bytearra
     Plain integers and one pass: this runs for every instruction that is decided.
     """
     told: dict[int, tuple[list[str], bytearray]] = defaultdict(lambda: ([], bytearray()))
-    wallets, readers = posting.wallets, books.readers
+    wallets, grants, decided = posting.wallets, books.grants, Answer.DECIDED
     for instruction, outcome, answer in posting.decisions:
-        if answer is not Answer.DECIDED:
+        if answer is not decided:
             continue
         submitter = instruction.client_id
         bits = {submitter: _SUCCEEDED if outcome.rejection is None else _REJECTED}
-        for entry, side in zip(outcome.entries, _SIDES, strict=False):
-            for client_id in readers(wallets[entry.wallet_id]):
-                bits[client_id] = bits.get(client_id, 0) | side
+        side = _DEBIT
+        for entry in outcome.entries:
+            wallet = wallets[entry.wallet_id]
+            # Most wallets are the submitter's own, and nobody else's to read.
+            if wallet.client_id == submitter and wallet.id not in grants:
+                if wallet.customer_id is not None:
+                    bits[submitter] |= side
+            else:
+                for client_id in books.readers(wallet):
+                    bits[client_id] = bits.get(client_id, 0) | side
+            side = _CREDIT
         for client_id, shown in bits.items():
             ids, shows = told[client_id]
             ids.append(outcome.instruction_id)

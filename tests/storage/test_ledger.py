@@ -112,7 +112,7 @@ def test_a_batch_takes_the_same_number_of_statements_however_long_it_is(books: B
         event.remove(books.engine, "before_cursor_execute", note)
         counts.append(len(statements))
 
-    assert counts[0] == counts[1] <= 7
+    assert counts[0] == counts[1] <= 6
 
 
 def test_rights_are_decided_in_the_posting_transaction(books: Books):

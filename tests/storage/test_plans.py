@@ -24,7 +24,6 @@ LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
     "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
     "known outcomes": (statements.KNOWN_OUTCOMES, {"ids": IDS}),
     "known customers": (statements.KNOWN_CUSTOMERS, {"ids": IDS}),
-    "grants": (statements.GRANTS, {"wallet_ids": IDS}),
     "move wallets": (
         statements.MOVE_WALLETS,
         {"places": PLACES, "ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},
@@ -73,7 +72,7 @@ BELIEFS = {
 TABLES = "^(wallets|instructions|customers|grants|partitions|openings|events.*)$"
 CONDITIONS = {"Index Cond", "Recheck Cond", "TID Cond"}
 LARGE = re.compile(r"wallets|instructions|customers|events_\d{8}")
-SMALL = ("grants", "take partition", "tell")
+SMALL = ("take partition", "tell")
 
 A_MILLION_WALLETS = """
     INSERT INTO customers (id, client_id, name, country, created_at)
