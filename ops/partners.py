@@ -28,6 +28,10 @@ USER_LIMITS: Final = {"max-connections": 10, "max-channels": 50}
 _PATIENCE_S: Final = 60.0
 _WORKER_NOTICES_S: Final = 15.0
 
+_CLOSING_S: Final = 5.0
+"""For connections to end. A client that doesn't answer is listed for 30 s; nothing is taken from
+it any more."""
+
 _STATISTICS_LAG_S: Final = 11.0
 """Every 5 s a queue tells how long it is, and every 5 s the management API looks at that."""
 
@@ -143,7 +147,7 @@ class Provisioning:
             )
         # From here on nothing more arrives.
         self._admin.delete_user(partner_user(name))
-        _wait(lambda: not self._admin.connections(partner_user(name)), _PATIENCE_S)
+        _wait(lambda: not self._admin.connections(partner_user(name)), _CLOSING_S)
         if not force:
             self._await_empty_inbox(name)
         with self._engine.begin() as connection:

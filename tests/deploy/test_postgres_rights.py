@@ -76,6 +76,8 @@ _REFUSED = {
         "SELECT * FROM openings",
         "UPDATE api_keys SET scopes = '{}'",
         "UPDATE clients SET scopes = '{}'",
+        "UPDATE partners SET client_id = 1",
+        "DELETE FROM partners",
         "UPDATE operator_actions SET who = 'somebody else'",
         "UPDATE instructions SET amount = 1",
         "UPDATE wallets SET floor = NULL",
