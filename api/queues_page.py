@@ -141,11 +141,16 @@ def _kind(schema: Schema) -> str:
 
 
 def _bounds(schema: Schema, least: str, most: str) -> str:
-    bounds = schema.get(least), schema.get(most)
-    if bounds == (None, None):
-        return ""
-    low, high = ("" if bound is None else f"{bound:,}" for bound in bounds)
-    return f" ({low}…{high})"
+    match schema.get(least), schema.get(most):
+        case None, None:
+            return ""
+        case low, None:
+            return f", at least {low:,}"
+        case None, high:
+            return f", at most {high:,}"
+        case low, high:
+            return f", {low:,} to {high:,}"
+    raise AssertionError  # A pair is one of these.
 
 
 def _prose(text: str) -> str:
