@@ -6,12 +6,16 @@ one it was published to, or decide it again behind our back, is off.
 """
 
 import math
+from collections import deque
 from typing import Any, Final
 
 import kombu.compression
 from amqp import serialization
+from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.app.events import Events
+from celery.events.dispatcher import EventDispatcher
 from celery.signals import setup_logging
 from kombu.connection import Connection
 
@@ -45,10 +49,41 @@ class _Amqp(AMQP):  # type: ignore[misc]
     Connection = _Connection
 
 
+_HEARTBEAT: Final = "worker.heartbeat"
+
+EVENTS_KEPT: Final = 1000
+"""Events for Flower that wait while their connection is lost; older ones are dropped."""
+
+
+class _Dispatcher(EventDispatcher):  # type: ignore[misc]
+    """Never connects by itself: Flower's events must not stop a worker.
+
+    Celery sends the worker's heartbeat "with retry", which means: reconnect within the call,
+    until it succeeds. kombu may then do that for ever, a hundred times a second, because it
+    tries the declaration again on the channel that was lost. Here a lost connection for events
+    is a lost connection, and Celery makes all of them anew.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._outbound_buffer: deque[Any] = deque(self._outbound_buffer, EVENTS_KEPT)
+
+    def _publish(self, event: Any, producer: Any, routing_key: str, *_: Any, **__: Any) -> None:
+        super()._publish(event, producer, routing_key, retry=False)
+        # What could not be sent was kept. A heartbeat comes every two seconds.
+        kept = self._outbound_buffer
+        if routing_key == _HEARTBEAT and kept and kept[-1][0] is event:
+            raise RecoverableConnectionError("the connection for events is lost")
+
+
+class _Events(Events):  # type: ignore[misc]
+    dispatcher_cls = _Dispatcher
+
+
 def celery_app(settings: Settings) -> Celery:
     """Make the app. Connects to nothing."""
     heartbeat_s = heartbeat_interval_s(settings)
-    app = Celery("tekana", set_as_current=True, amqp=_Amqp)
+    app = Celery("tekana", set_as_current=True, amqp=_Amqp, events=_Events)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         broker_heartbeat=heartbeat_s,
