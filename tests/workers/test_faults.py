@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 
@@ -183,3 +184,30 @@ def _memory_alarm(house: House) -> Iterator[None]:
         yield
     finally:
         rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
+
+
+def test_a_lost_connection_for_events_does_not_stop_what_decides(
+    open_house: Callable[..., House],
+) -> None:
+    """Found by the torture: kombu reconnected for the sake of Flower, for ever, in a storm."""
+    house = open_house(statement_timeout_ms=500)
+    worker = house.worker().ready()
+    for number in range(3):
+        events = wait_until(lambda: _connections_without_consumers(house), 20)
+        for name in events:
+            house.manage("DELETE", f"connections/{quote(name)}")
+        wait_until(lambda done=number: len(worker.logged("consuming")) > done + 1, 20)
+
+        sent = house.transfers(16, f"after{number}-")
+        house.publish(sent)
+        house.await_decided(each.idempotency_key for each in sent)
+
+
+def _connections_without_consumers(house: House) -> list[str]:
+    """Connections that publish only; the management API learns of them after a while."""
+    consuming = {
+        consumer["channel_details"]["connection_name"]
+        for consumer in house.manage("GET", f"consumers/{house.vhost}")
+    }
+    named = {each["name"] for each in house.manage("GET", f"vhosts/{house.vhost}/connections")}
+    return sorted(named - consuming) if consuming and len(named) > 1 else []
