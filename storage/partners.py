@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage import audit
 from storage.clients import ProvisioningError, add_client, client_id_of
@@ -140,11 +141,17 @@ def add(
     Raises: ProvisioningError if there is no such client, or it is a partner with another rate.
     """
     client_id = client_id_of(connection, name)
-    row = _locked(connection, name)
     rate = rate_per_s or DEFAULT_RATE_PER_S
-    if row is None:
-        connection.execute(insert(partners).values(client_id=client_id, rate_per_s=rate))
-    elif row["removed_at"] is not None:
+    new = upsert(partners).values(client_id=client_id, rate_per_s=rate).on_conflict_do_nothing()
+    made = connection.execute(new).rowcount == 1
+    there = None if made else _locked(connection, name)
+    if there is not None and there["removed_at"] is None:
+        if rate_per_s not in (None, there["rate_per_s"]):
+            raise ProvisioningError(
+                f"the partner {name!r} exists with a rate of {there['rate_per_s']} per second"
+            )
+        return False
+    if there is not None:
         _set(
             connection,
             client_id,
@@ -153,12 +160,6 @@ def add(
             suspended_at=None,
             suspended_reason=None,
         )
-    elif rate_per_s not in (None, row["rate_per_s"]):
-        raise ProvisioningError(
-            f"the partner {name!r} exists with a rate of {row['rate_per_s']} per second"
-        )
-    else:
-        return False
     audit.record(connection, who, "partner.add", name, reason, rate_per_s=rate)
     return True
 
