@@ -50,7 +50,8 @@ CONFIG: Final = {
     "AUTO_VALIDATION_ERROR_RESPONSE": False,
     "INFO": {
         "description": "Instructions are queued, decided in order, and polled. "
-        "Amounts are integers in the currency's minor unit.",
+        "Amounts are integers in the currency's minor unit. "
+        "Partners may use [queues of their own](/docs/queues) instead.",
         "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
     },
     "SECURITY_SCHEMES": {
