@@ -14,6 +14,7 @@ from bench.torture.journal import ACCEPTED, FINAL, REFUSED, Journal, essence_of
 from bench.torture.replay import born_of, replay
 from bench.torture.snapshot import Decided, Snapshot
 from bench.torture.telling import telling
+from domain.events import EventType
 from domain.rejections import Code
 from domain.views import outcome_view
 
@@ -73,6 +74,10 @@ def turned_away(case: Case) -> Iterator[Violation]:
         reasons = {each for each in body.verdicts if each.startswith(REFUSED)}
         if body.sound and reasons and len(case.by_id[body.id]) == 1:
             yield Violation("turned away", body.id, f"sound, and {sorted(reasons)}")
+    for told in case.journal.told:
+        bodies = case.by_id.get(told.instruction_id, [])
+        if told.type == EventType.REFUSED and len(bodies) == 1 and bodies[0].sound:
+            yield Violation("turned away", told.instruction_id, f"sound, refused by {told.channel}")
 
 
 def misanswered(case: Case) -> Iterator[Violation]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from bench.torture.http import Http
@@ -18,6 +18,12 @@ _AT_ONCE_MOST: Final = 4
 """Canaries on one way at once: a system in trouble is not to be flooded by the question."""
 
 
+_BY_QUEUE: Final = (-1, -1)
+
+Fly = Callable[[], Awaitable[bool]]
+"""Sends one canary; whether it was decided while one waited."""
+
+
 class Stuck(Exception):
     """Money did not flow again in time; what is missing is named."""
 
@@ -25,10 +31,14 @@ class Stuck(Exception):
 class Flow:
     """Sends canaries. `wallets` holds a funded wallet of each partition, in their order."""
 
-    def __init__(self, http: Http, plan: Plan, wallets: Sequence[Wallet]) -> None:
+    def __init__(
+        self, http: Http, plan: Plan, wallets: Sequence[Wallet], by_queue: Fly | None = None
+    ) -> None:
+        """`by_queue` sends a canary through a partner's queues."""
+        self._by_queue = by_queue
         self._http = http
         self._plan = plan
-        self._wallets = wallets
+        self.wallets = wallets
 
     async def back(self, timeout_s: float) -> float:
         """Seconds until one canary sent after the call was decided, for each API and partition.
@@ -39,12 +49,17 @@ class Flow:
         missing = {
             (address, partition)
             for address in range(len(self._http.addresses))
-            for partition in range(len(self._wallets))
+            for partition in range(len(self.wallets))
         }
+        if self._by_queue is not None:
+            missing.add(_BY_QUEUE)
         flying: dict[asyncio.Task[bool], tuple[int, int]] = {}
         while missing:
             if time.monotonic() - begun > timeout_s:
-                ways = ", ".join(f"api {a + 1} to partition {p}" for a, p in sorted(missing))
+                ways = ", ".join(
+                    "a partner" if (a, p) == _BY_QUEUE else f"api {a + 1} to partition {p}"
+                    for a, p in sorted(missing)
+                )
                 raise Stuck(f"no flow within {timeout_s:.0f} s: {ways}")
             in_the_air = Counter(flying.values())
             for way in sorted(missing):
@@ -63,8 +78,10 @@ class Flow:
 
     async def _flies(self, address: int, partition: int) -> bool:
         """Send one canary and say whether it was decided while we waited."""
-        destination = self._wallets[(partition + 1) % len(self._wallets)]
-        order = self._plan.canary(self._wallets[partition], destination)
+        if (address, partition) == _BY_QUEUE:
+            return self._by_queue is not None and await self._by_queue()
+        destination = self.wallets[(partition + 1) % len(self.wallets)]
+        order = self._plan.canary(self.wallets[partition], destination)
         await asyncio.sleep(self._plan.chance.uniform(0, _EVERY_S))
         _, status = await self._http.single(order, _WAIT_S, address)
         return status in FINAL

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from bench.torture.callbacks import note_event
 from bench.torture.journal import (
     ACCEPTED,
     FINAL,
@@ -112,11 +113,27 @@ class Http:
         self._note_status(status)
         return None
 
-    async def get(self, path: str) -> dict[str, Any] | None:
-        """Read anything else; None unless it was answered 200."""
-        status, body = await self._call("GET", path, None)
-        self._note_status(status)
-        return body if status == 200 else None
+    async def add_endpoint(self, body: dict[str, Any]) -> str:
+        """Be called back; the secret. Raises: RuntimeError unless it was made."""
+        status, made = await self._call("POST", "callback-endpoints", body)
+        if status != 201:
+            raise RuntimeError(f"no endpoint was made: {status} {made}")
+        return str(made["secret"])
+
+    async def read_feed(self) -> None:
+        """Read all events of this client, page by page."""
+        cursor = ""
+        while True:
+            path = f"events?limit=200{f'&cursor={cursor}' if cursor else ''}"
+            status, page = await self._call("GET", path, None)
+            self._note_status(status)
+            if status != 200:
+                continue
+            for event in page["data"]:
+                note_event(self._journal, "feed", self.client_id, event)
+            if not page["data"]:
+                return
+            cursor = page["next_cursor"]
 
     def _batched(self, answer: dict[str, Any], asked_at: float) -> str:
         if answer["status"] == "refused":

@@ -51,6 +51,12 @@ class Poller:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def give_up(self) -> None:
+        """Poll no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _poll(self, plan: Plan, order: Order, *, is_opening: bool) -> None:
         id_ = instruction_id(plan.client_id, order.key)
         pause_s = 0.1

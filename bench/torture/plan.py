@@ -118,8 +118,12 @@ class Plan:
     def _transfer(self) -> Order:
         source = self._source()
         pool = self.hot if self.chance.random() < 0.4 else self.others
-        destinations = [w for w in pool if w.currency == source.currency and w.id != source.id]
-        data = _transfer(source, self.chance.choice(destinations), self._amount())
+        drawn = self.chance.choice(pool)
+        for _ in range(10):
+            if drawn.currency == source.currency and drawn.id != source.id:
+                break
+            drawn = self.chance.choice(self.others)
+        data = _transfer(source, drawn, self._amount())
         return Order(self._key(), "transfer", self._adorned(data))
 
     def _deposit(self) -> Order:

@@ -31,6 +31,10 @@ async def _standby(scene: Scene) -> Resident:
     return (await scene.town.busiest("ledger"))[-1]
 
 
+async def _only(role: str, scene: Scene) -> Resident:
+    return scene.town.of_role(role)[0]
+
+
 async def _kill(choose: Choose, scene: Scene) -> str:
     resident = await choose(scene)
     resident.excused = True
@@ -65,9 +69,11 @@ def add_to(table: Table) -> None:
         "ledger": (_ledger, _FROZEN_S),
         "standby": (_standby, _FROZEN_S),
     }
+    for role in ("inbox", "callbacks", "beat"):
+        roles[role] = (partial(_only, role), _FROZEN_S)
     for role, (choose, frozen_s) in roles.items():
         part = "ledger" if role == "standby" else role
-        weight = 1 if role == "api" else 2
+        weight = 2 if role in ("ledger", "standby") else 1
         table.add(f"{role}.kill", part, weight=2)(partial(_kill, choose))
         table.add(f"{role}.term", part, weight=2)(partial(_term, choose))
         table.add(f"{role}.freeze", part, weight=weight)(partial(_freeze, choose, frozen_s))

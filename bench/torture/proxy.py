@@ -258,6 +258,8 @@ class _Side(asyncio.Protocol):
                 return
             self._held.popleft()
             self._held_bytes -= len(data)
+            if self._held_bytes <= _HELD_BYTES_MOST:
+                self.resume_reading()
             data, ends = self._pair.passing(data, from_client=self._is_client)
             if data:
                 other.send(data)

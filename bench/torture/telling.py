@@ -8,11 +8,13 @@ from bench.torture.case import Case, Violation
 from bench.torture.snapshot import Decided, Snapshot
 from domain.events import EventType, Shows, instruction_event_id
 
+_OUTCOMES: Final = frozenset({EventType.SUCCEEDED.value, EventType.REJECTED.value})
 _RECEIPTS: Final = frozenset({EventType.ACCEPTED.value, EventType.REFUSED.value})
 
 
 def telling(case: Case) -> Iterator[Violation]:
     """Repeats of an event are equal, no event is invented, and none is missing."""
+    yield from _receipts(case)
     digests: dict[tuple[int, str], str] = {}
     heard: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
     for told in case.journal.told:
@@ -31,6 +33,20 @@ def telling(case: Case) -> Iterator[Violation]:
             yield Violation("telling", wanted[event_id], f"{channel} never told {event_id}")
         for event_id in events - wanted.keys():
             yield Violation("telling", event_id, f"{channel} told what did not happen")
+
+
+def _receipts(case: Case) -> Iterator[Violation]:
+    """What came in by a partner's queue alone has its receipt before its outcome."""
+    accepted: set[str] = set()
+    for told in case.journal.told:
+        if told.channel != "partner":
+            continue
+        if told.type == EventType.ACCEPTED:
+            accepted.add(told.instruction_id)
+        elif told.type in _OUTCOMES and told.instruction_id not in accepted:
+            doors = {door for body in case.by_id[told.instruction_id] for door in body.doors}
+            if doors == {"partner"}:
+                yield Violation("telling", told.instruction_id, "an outcome before its receipt")
 
 
 def expected_events(snapshot: Snapshot, client_id: int) -> Mapping[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,14 +13,17 @@ from ops.errors import OperatorError
 from ops.stack.application import Api, ApplicationProcess, Worker
 from ops.stack.ports import HOST
 
-STATEMENT_TIMEOUT_MS: Final = 500
-"""Lowered from 10 s, so that the AMQP heartbeat, which follows from it, is 2 s."""
+STATEMENT_TIMEOUT_MS: Final = 1000
+"""Lowered from 10 s, so that the AMQP heartbeat, which follows from it, is 4 s."""
 
-HEARTBEAT_S: Final = 2.0
+HEARTBEAT_S: Final = 4.0
 
 _SERVICES: Final = {"postgres": "DATABASE", "rabbitmq": "BROKER", "redis": "REDIS"}
 
 _RESTART_PAUSE_S: Final = 0.2
+
+_LAST_ORDERS_S: Final = 2.0
+"""What beat has sent last is done, or has expired, before the callback worker ends."""
 
 
 class Resident:
@@ -70,6 +72,7 @@ class Town:
         self._preload = preload
         self._keepers: list[asyncio.Task[None]] = []
         self._front: list[Link] = []
+        self.partner_port = 0
 
     @property
     def links(self) -> dict[str, Link]:
@@ -82,7 +85,9 @@ class Town:
     @property
     def addresses(self) -> list[str]:
         """Where clients reach each API, over a link."""
-        return [f"http://{HOST}:{link.port}" for link in self._front]
+        return [
+            f"http://{HOST}:{link.port}" for link in self._front if link.name.startswith("clients→")
+        ]
 
     def of_role(self, role: str) -> list[Resident]:
         """The processes of one kind."""
@@ -94,6 +99,9 @@ class Town:
             await self._settle(name, "api", ["api"], kind=Api)
         for name, numbers in (("ledger-a", "0-3"), ("ledger-b", "4-7"), ("standby", "0-7")):
             await self._settle(name, "ledger", ["worker", "ledger", "--partitions", numbers])
+        for name in ("inbox", "callbacks"):
+            await self._settle(name, name, ["worker", name])
+        await self._settle("beat", "beat", ["beat"])
         await asyncio.gather(
             *(asyncio.to_thread(each.process.start) for each in self.residents.values())
         )
@@ -102,18 +110,24 @@ class Town:
             keeper = asyncio.create_task(resident.keep(self.surprises.append))
             self._keepers.append(keeper)
         for resident in self.of_role("api"):
-            link = Link(f"clients→{resident.name}", resident.process.port("http"))
-            await link.open()
-            self._front.append(link)
+            await self._outside(f"clients→{resident.name}", resident.process.port("http"))
+        port = urlsplit(self._url("rabbitmq")).port
+        self.partner_port = (await self._outside("partner→rabbitmq", port or 0, amqp=True)).port
+
+    async def receive(self, port: int) -> int:
+        """A port that leads to a client's own server, over a link."""
+        return (await self._outside("callbacks→receiver", port)).port
 
     async def close(self) -> None:
-        """Stop all processes in order."""
+        """Stop all processes in order: first what sends to others, then the others."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(
-            *(asyncio.to_thread(each.process.stop) for each in self.residents.values())
-        )
+        first = ("beat", "api")
+        for rest in (False, True):
+            stopping = [each for each in self.residents.values() if (each.role in first) != rest]
+            await asyncio.gather(*(asyncio.to_thread(each.process.stop) for each in stopping))
+            await asyncio.sleep(0 if rest else _LAST_ORDERS_S)
         for link in self.links.values():
             link.close()
 
@@ -150,7 +164,7 @@ class Town:
             given = {
                 **self.ground.variables(),
                 **{
-                    f"TEKANA_{variable}_URL": _through(self._url(service), links[service].port)
+                    f"TEKANA_{variable}_URL": through(self._url(service), links[service].port)
                     for service, variable in _SERVICES.items()
                 },
                 "TEKANA_STATEMENT_TIMEOUT_MS": str(STATEMENT_TIMEOUT_MS),
@@ -173,6 +187,12 @@ class Town:
             resident.clock_file = clock_file
         self.residents[name] = resident
 
+    async def _outside(self, name: str, port: int, *, amqp: bool = False) -> Link:
+        link = Link(name, port, amqp=amqp)
+        await link.open()
+        self._front.append(link)
+        return link
+
     async def _links(self, name: str) -> dict[str, Link]:
         made = {}
         for service in _SERVICES:
@@ -191,16 +211,11 @@ class Town:
         }[service]
 
 
-def _through(url: str, port: int) -> str:
+def through(url: str, port: int) -> str:
     """The same address by way of a port of ours."""
     parts = urlsplit(url)
     user, _, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}@{HOST}:{port}").geturl()
 
 
-def elapsed_s(since: float) -> float:
-    """Seconds since a moment of the monotonic clock."""
-    return time.monotonic() - since
-
-
-__all__ = ["HEARTBEAT_S", "PARTITIONS", "Resident", "Town", "elapsed_s"]
+__all__ = ["HEARTBEAT_S", "PARTITIONS", "Resident", "Town", "through"]

@@ -4,15 +4,21 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
+from bench.torture.callbacks import Receiver
 from bench.torture.flow import Flow, wallet_of_each_partition
 from bench.torture.http import Http
 from bench.torture.journal import Journal
 from bench.torture.lanes import BATCH_MOST, Lane, Poller
 from bench.torture.pace import Pace
+from bench.torture.partner import Partner
 from bench.torture.plan import MAIN_CURRENCY, Order, Past, Plan, Wallet, wallets_of
-from bench.torture.town import PARTITIONS, Town
+from bench.torture.town import PARTITIONS, Town, through
+from domain.events import CALLBACK_TYPES
+from ops.partners import Asked, Provisioning
+from ops.stack.ports import HOST
 from storage import clients
 
 _CLIENTS: Final = ("shop", "bank")
@@ -24,6 +30,10 @@ _GRANTED: Final = 6
 _HOT: Final = 8
 _FIRST_MONEY: Final = 20_000
 _POLLED_SHARE: Final = 0.05
+
+_PARTNER: Final = "acme"
+_PARTNER_LANES: Final = 3
+_CANARY_S: Final = 4.0
 
 _WHO: Final = "torture"
 
@@ -51,6 +61,10 @@ class World:
         self._seed = seed
         self.members: list[Member] = []
         self.flow: Flow
+        self.partner: Partner
+        self.receiver: Receiver
+        self._canary: Member
+        self._partner_plans: list[Plan] = []
 
     async def settle_in(self) -> None:
         """Make clients, customers and wallets, and give them money, through the front door."""
@@ -58,7 +72,9 @@ class World:
         self._canary = self._member("canary", ground.client_id, ground.api_key)
         for name in _CLIENTS:
             self.members.append(self._member(name, *self._provision(name)))
-        for member in self.members:
+        await self._add_partner()
+        await self._add_receiver(self.members[0])
+        for member in self.members[: len(_CLIENTS)]:
             for number in range(_BATCH_LANES + _SINGLE_LANES):
                 batches = number < _BATCH_LANES
                 self._lane(member, f"{member.name}-{number}", batches=batches)
@@ -73,14 +89,19 @@ class World:
         wallets = wallet_of_each_partition(
             [wallet for wallet in plan.own if wallet.currency == MAIN_CURRENCY], PARTITIONS
         )
-        self.flow = Flow(self._canary.http, plan, wallets)
+        self.partner.listen()
+        self.flow = Flow(self._canary.http, plan, wallets, self._fly_by_queue)
 
     def start(self, stopping: asyncio.Event) -> list[asyncio.Task[None]]:
         """Set every lane to work."""
         return [
             asyncio.create_task(lane.run(stopping))
             for member in self.members
+            if member.name != _PARTNER
             for lane in member.lanes
+        ] + [
+            asyncio.create_task(self.partner.run(plan, self._pace, stopping))
+            for plan in self._partner_plans[1:]
         ]
 
     async def settle(self) -> None:
@@ -88,9 +109,17 @@ class World:
         for member in self.members:
             await member.poller.settle()
 
+    async def read_feeds(self) -> None:
+        """Let every client read all its events, from the first to the last."""
+        for member in (*self.members, self._canary):
+            await member.http.read_feed()
+
     async def close(self) -> None:
         """Disconnect all clients."""
+        await self.partner.close()
+        await self.receiver.close()
         for member in (*self.members, self._canary):
+            await member.poller.give_up()
             await member.http.close()
 
     def _plans(self) -> list[tuple[Member, Plan]]:
@@ -105,6 +134,43 @@ class World:
         with self._town.ground.operator() as engine, engine.begin() as connection:
             client_id = clients.add_client(connection, name, clients.SCOPES, who=_WHO, reason=_WHO)
             return client_id, clients.add_key(connection, name, kind="test", who=_WHO, reason=_WHO)
+
+    async def _add_partner(self) -> None:
+        """A partner with an inbox, for whom HTTP is open as well."""
+        settings = self._town.ground.settings(
+            broker_admin_url=self._town.ground.services.rabbitmq.management_url
+        )
+        with self._town.ground.operator() as engine:
+            asked = Asked(_PARTNER, scopes=clients.SCOPES, key_kind="test", rate_per_s=10_000)
+            issued = await asyncio.to_thread(
+                partial(Provisioning(settings, engine).add, asked, who=_WHO, reason=_WHO)
+            )
+            with engine.connect() as connection:
+                client_id = clients.client_id_of(connection, _PARTNER)
+        assert issued.broker_url is not None
+        assert issued.api_key is not None
+        member = self._member(_PARTNER, client_id, issued.api_key)
+        self.members.append(member)
+        url = through(issued.broker_url, self._town.partner_port)
+        self.partner = Partner(self._journal, client_id, url)
+        # The first plan is the canaries'; its lane over HTTP opens what the others use.
+        for number in range(_PARTNER_LANES + 1):
+            self._lane(member, f"{_PARTNER}-{number}", batches=True)
+        self._partner_plans = member.plans[:]
+
+    async def _fly_by_queue(self) -> bool:
+        plan = self._partner_plans[0]
+        source = plan.own[plan.chance.randrange(len(plan.own))]
+        return await self.partner.fly(plan.canary(source, self.flow.wallets[0]), _CANARY_S)
+
+    async def _add_receiver(self, member: Member) -> None:
+        """A server of a client's that is called back for everything."""
+        chance = random.Random(f"{self._seed} receiver")
+        self.receiver = Receiver(self._journal, member.id, chance)
+        await self.receiver.open()
+        port = await self._town.receive(self.receiver.port)
+        body = {"url": f"http://{HOST}:{port}/", "events": list(CALLBACK_TYPES)}
+        self.receiver.secret = await member.http.add_endpoint(body)
 
     def _lane(self, member: Member, name: str, *, batches: bool) -> Lane:
         plan = Plan(

@@ -29,13 +29,13 @@ def lose(dispatcher: Any) -> None:
 
 def test_a_heartbeat_on_a_lost_connection_says_so_and_connects_nowhere(dispatcher: Any) -> None:
     """Found by the torture: kombu connected anew within the call, for ever, in a storm."""
-    before = dispatcher.connection.connection
+    before = dispatcher.connection._connection
     lose(dispatcher)
 
     with pytest.raises(RecoverableConnectionError):
         dispatcher.send("worker-heartbeat", retry=True)
 
-    assert dispatcher.connection.connection is before
+    assert dispatcher.connection._connection is before
 
 
 def test_events_on_a_lost_connection_are_kept_up_to_a_bound(dispatcher: Any) -> None:
