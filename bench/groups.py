@@ -24,12 +24,12 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.32),
-    Group(drain.NAMES, drain.measure, 0.50),
-    Group(memory.NAMES, memory.measure, 0.55),
-    Group(intake.NAMES, intake.measure, 0.66),
-    Group(whole.NAMES, whole.measure, 0.70),
-    Group(callbacks.NAMES, callbacks.measure, 0.86),
+    Group(store.NAMES, store.measure, 0.28),
+    Group(drain.NAMES, drain.measure, 0.46),
+    Group(memory.NAMES, memory.measure, 0.50),
+    Group(intake.NAMES, intake.measure, 0.60),
+    Group(whole.NAMES, whole.measure, 0.64),
+    Group(callbacks.NAMES, callbacks.measure, 0.84),
 )
 
 _GROUPS_WITH_AGED: Final = (
