@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, ClassVar, Final
 
 from amqp.exceptions import RecoverableConnectionError
@@ -175,16 +175,21 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
 def _reading_ahead(transport: Any) -> Iterator[None]:
     """Let py-amqp ask the kernel for more than the few bytes that it needs next.
 
-    Otherwise a message costs nine system calls. Only for as long as we read on until there
-    is nothing left: whoever waits for the socket would not see what was read ahead. TLS has
-    a buffer of its own.
+    Otherwise a message costs nine system calls, and six more that set the socket's timeout.
+    Only for as long as we read on until there is nothing left: whoever waits for the socket
+    would not see what was read ahead. TLS has a buffer of its own.
     """
     if not isinstance(transport, TCPTransport):
         yield
         return
-    receive = transport._quick_recv
+    receive, having_timeout = transport._quick_recv, transport.having_timeout
     transport._quick_recv = lambda wanted: receive(max(wanted, READ_AHEAD_BYTES))
+    transport.having_timeout = lambda _timeout_s: _AS_IT_IS
     try:
-        yield
+        with having_timeout(0):
+            yield
     finally:
-        transport._quick_recv = receive
+        transport._quick_recv, transport.having_timeout = receive, having_timeout
+
+
+_AS_IT_IS: Final = nullcontext()

@@ -3,12 +3,13 @@
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pika
+from pika.exceptions import AMQPError
 
 from config import broker
 from domain.identity import instruction_id, partition_of
@@ -16,9 +17,10 @@ from domain.instructions import Instruction, decode
 from ops.broker_admin import BrokerAdmin
 from ops.partners import Asked, Provisioning
 from ops.stack.services import Services
+from storage import partners
 from storage.clients import SCOPES
 from tests.bookkeeping import wallet_id
-from tests.partners.client import channel_of
+from tests.partners.client import channel_of, connect
 from tests.support import wait_until
 from tests.workers.house import PARTITIONS, House, Worker
 
@@ -56,12 +58,17 @@ class Bank:
         self.api_key = api_key
         self.seen: list[Seen] = []
         self._numbers = itertools.count(1)
+        self._reading: Any = None
 
     def deposit(self, wallet: str, amount: int = 1, key: str | None = None) -> dict[str, Any]:
         """A message that orders a deposit."""
         data = {"wallet_id": wallet_id(wallet), "amount": amount, "currency": "KES"}
-        key = key or f"k{next(self._numbers)}"
+        key = self.named(key or f"k{next(self._numbers)}")
         return {"version": 1, "idempotency_key": key, "type": "deposit", "data": data}
+
+    def named(self, key: str) -> str:
+        """A key that no other test has used: all of them share one Redis."""
+        return f"{key}.{self.name}"
 
     def send(self, *messages: dict[str, Any], **properties: Any) -> None:
         """Publish in order; the broker has promised to keep all on return."""
@@ -94,14 +101,23 @@ class Bank:
             channel.tx_commit()
 
     def read(self) -> list[Seen]:
-        """All events so far, oldest first, with what has come since this was last asked."""
-        with channel_of(self.url) as channel:
+        """All events so far, oldest first, with what has come since this was last asked.
+
+        On a connection that stays: a broker may deliver again what was acknowledged just
+        before a connection closed.
+        """
+        if self._reading is None or not self._reading.is_open:
+            self._reading = connect(self.url).channel()
+        try:
             while True:
-                method, properties, body = channel.basic_get(broker.outbox_queue(self.name).name)
+                method, properties, body = self._reading.basic_get(f"out.{self.name}")
                 if method is None:
                     return self.seen
                 self.seen.append(Seen(properties, json.loads(body)))
-                channel.basic_ack(method.delivery_tag)
+                self._reading.basic_ack(method.delivery_tag)
+        except AMQPError:
+            self._reading = None
+            return self.seen
 
     def of(self, *types: str) -> list[Seen]:
         """Events of these types that were read."""
@@ -119,6 +135,11 @@ class Bank:
 
         wait_until(enough, timeout_s, 0.05, what=f"{count} of {types}")
         return self.of(*types)
+
+    def close(self) -> None:
+        if self._reading is not None and self._reading.is_open:
+            with suppress(AMQPError):
+                self._reading.connection.close()
 
     def instruction_id(self, key: str) -> str:
         return instruction_id(self.client_id, key)
@@ -145,9 +166,51 @@ class PartnerHouse(House):
         self._banks.append(Bank(name, row.id, issued.broker_url, issued.api_key))
         return self._banks[-1]
 
+    def suspend(self, bank: Bank, reason: str) -> None:
+        with self.engine.begin() as connection:
+            partners.suspend(connection, bank.name, who="tests", reason=reason)
+
+    def resume(self, bank: Bank) -> None:
+        with self.engine.begin() as connection:
+            partners.resume(connection, bank.name, who="tests", reason="tests")
+
+    def remove(self, bank: Bank) -> None:
+        self._provisioning.remove(bank.name, force=True, who="tests", reason="tests")
+
+    def provision_again(self, bank: Bank) -> None:
+        """Make what is missing of a partner."""
+        self._provisioning.add(Asked(bank.name), who="tests", reason="tests")
+
     def inbox(self, **overrides: Any) -> Worker:
         """Start an inbox worker."""
         return self.start("inbox", **overrides)
+
+    def everything(self) -> None:
+        """Start one worker of each kind."""
+        for worker in (self.inbox(), self.worker(), self.callbacks()):
+            worker.ready()
+
+    def await_inbox_blocked(self) -> None:
+        """Wait until the inbox worker waits for a lock in Postgres."""
+        wait_until(
+            lambda: self.rows(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'tekana-inbox' AND wait_event_type = 'Lock'"
+            ),
+            what="an inbox worker that waits for a lock",
+        )
+
+    @contextmanager
+    def partitions_unbound(self) -> Iterator[None]:
+        """No partition takes a message meanwhile."""
+        with self.channel() as channel:
+            for partition in range(PARTITIONS):
+                queue = broker.partition_queue(partition)
+                channel.queue_unbind(queue.name, queue.exchange, queue.routing_key)
+        try:
+            yield
+        finally:
+            self.declare()
 
     def callbacks(self, **overrides: Any) -> Worker:
         """Start a callback worker, which tells partners what was decided."""
@@ -189,17 +252,28 @@ class PartnerHouse(House):
         return [document for row in found for document in row.documents]
 
     def inbox_left(self, bank: Bank) -> int:
-        """Messages in an inbox, those that the worker holds among them."""
-        queue = self.manage("GET", f"queues/{self.vhost}/{broker.inbox_queue(bank.name).name}")
-        left: int = queue["messages"]
-        return left
+        """Messages in an inbox that no worker holds."""
+        queue = broker.inbox_queue(bank.name).name
+        with self.channel() as channel:
+            left: int = channel.queue_declare(queue, passive=True).method.message_count
+            return left
+
+    def assert_each_once_and_in_order(self, bank: Bank, keys: Sequence[str]) -> None:
+        """Each key has one outcome, given in the order sent, and its receipt came before it."""
+        known = set(keys)
+        for partition in range(PARTITIONS):
+            decided = [key for key in self.decided(partition) if key in known]
+            assert decided == [key for key in keys if key in set(decided)]
+        assert sorted(key for key in self.decided() if key in known) == sorted(keys)
+        for key in keys:
+            types = [each.type for each in bank.seen if each.key == key]
+            assert types[0] == "instruction.accepted", types
+            assert "instruction.succeeded" in types
+        self.assert_books_whole()
 
     def close(self) -> None:
+        for bank in self._banks:
+            bank.close()
         super().close()
         for bank in self._banks:
             self.admin.delete_user(broker.partner_user(bank.name))
-
-
-def in_order(banks_events: Sequence[Seen], key_of: Callable[[Seen], str | None]) -> list[str]:
-    """Keys in the order in which they first appear."""
-    return list(dict.fromkeys(key for each in banks_events if (key := key_of(each)) is not None))

@@ -262,7 +262,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_does_no_harm_is_ignored_and_never_travels_on(place: Place, name: str) -> None:
-    key = name.replace(" ", "-")
+    key = place.bank.named(name.replace(" ", "-"))
 
     place.bank.send_raw(_body(idempotency_key=key), **HARMLESS[name])
 
@@ -279,7 +279,7 @@ def test_what_does_no_harm_is_ignored_and_never_travels_on(place: Place, name: s
 
 
 def test_a_message_of_exactly_64_kib_is_taken_in(place: Place) -> None:
-    body = _body(idempotency_key="full")
+    body = _body(idempotency_key=place.bank.named("full"))
 
     place.bank.send_raw(body + b" " * (BODY_BYTES_MAX - len(body)))
 

@@ -1,5 +1,6 @@
 """A TCP proxy that can keep back what the client says: acknowledgements that get lost."""
 
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -17,6 +18,8 @@ class Proxy:
         self._open = threading.Event()
         self._open.set()
         self._sockets: list[socket.socket] = []
+        self.lose: re.Pattern[bytes] | None = None
+        """What is cut out of all that the client sends from now on."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def hold(self) -> None:
@@ -62,7 +65,7 @@ class Proxy:
                 while held and not self._open.wait(0.05):
                     if source.fileno() < 0:
                         return
-                sink.sendall(data)
+                sink.sendall(self.lose.sub(b"", data) if held and self.lose else data)
         except OSError:
             pass
         for one in (source, sink):

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 THREADS: Final = 4
 """Partners that have their turn at once."""
 
-TURN_MOST: Final = 250
+TURN_MOST: Final = 500
 """Messages of one turn: the next partner waits no longer than these take."""
 
 LOOK_EVERY_S: Final = 1.0
