@@ -341,3 +341,15 @@ def test_the_journal_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 
 def test_an_empty_run_is_sound() -> None:
     assert check(Journal(), Snapshot(PARTITIONS)) == []
+
+
+def test_a_debit_that_was_overlooked_is_found() -> None:
+    """By its seq alone: what the decision says would be right at any balance."""
+    story = told()
+    place = row_of(story, "k11")
+    row = story.snapshot.decided[place]
+    assert row.outcome.source_seq is not None
+    outcome = row.outcome._replace(source_seq=row.outcome.source_seq - 1)
+    story.snapshot.decided[place] = replace(row, outcome=outcome)
+
+    assert "replay" in broken(story)
