@@ -98,7 +98,12 @@ def test_an_inbox_worker_that_is_killed_leaves_one_instruction_with_its_receipt_
     keys: list[str] = []
     for round_number in range(KILLS):
         worker = crash.worker().ready()
-        batch = [f"r{round_number}-{number}" for number in range(COUNT)]
+        house.await_decided(keys)
+        messages = [
+            bank.deposit(house.names[number % 3], 1, f"r{round_number}-{number}")
+            for number in range(COUNT)
+        ]
+        batch = [str(message["idempotency_key"]) for message in messages]
         keys += batch
         with crash.held():
             bank.send(*messages)
@@ -106,7 +111,6 @@ def test_an_inbox_worker_that_is_killed_leaves_one_instruction_with_its_receipt_
             worker.kill()
 
     house.inbox().ready()
-    house.await_decided(keys)
     bank.await_events(len(keys), "instruction.succeeded", distinct=True)
 
     house.assert_each_once_and_in_order(bank, keys)
