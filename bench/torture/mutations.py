@@ -52,15 +52,16 @@ MUTATIONS: Final = (
         "    WHERE id = :partition\n"
         "    FOR UPDATE OF partitions\n",
         "    FROM partitions\n    WHERE id = :partition AND CAST(:space AS integer) > 0\n",
-        "tests/storage/test_ledger.py::test_two_workers_that_both_believe_to_be_the_one_take_turns",
+        "tests/storage/test_ledger_guards.py::"
+        "test_two_workers_of_one_partition_that_share_no_wallet_take_turns_all_the_same",
     ),
     Mutation(
         "wallets locked in no order",
         "storage/books.py",
         "    ORDER BY id\n    FOR NO KEY UPDATE\n",
-        "    ORDER BY md5(id::text || pg_backend_pid()::text)\n    FOR NO KEY UPDATE\n",
-        "tests/storage/test_ledger.py::"
-        "test_storms_between_two_wallets_over_two_partitions_neither_lose_nor_deadlock",
+        "    ORDER BY random()\n    FOR NO KEY UPDATE\n",
+        "tests/storage/test_ledger_guards.py::"
+        "test_a_batch_waits_for_its_first_wallet_before_it_locks_any_other",
     ),
     Mutation(
         "no fingerprint",
@@ -105,7 +106,7 @@ MUTATIONS: Final = (
         "    connection.commit()\n"
         "    with connection.engine.begin() as later:\n"
         "        written = events.write(later, loaded.books, posting, now)\n",
-        "tests/storage/test_outbox_guard.py",
+        "tests/storage/test_ledger_guards.py::test_what_nobody_could_be_told_of_is_not_decided",
     ),
     Mutation(
         "verify does not look at seq",

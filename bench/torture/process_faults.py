@@ -37,17 +37,13 @@ async def _only(role: str, scene: Scene) -> Resident:
 
 async def _kill(choose: Choose, scene: Scene) -> str:
     resident = await choose(scene)
-    resident.excused = True
-    await asyncio.to_thread(resident.process.kill)
-    await resident.ended()
+    await resident.end(resident.process.kill)
     return resident.name
 
 
 async def _term(choose: Choose, scene: Scene) -> str:
     resident = await choose(scene)
-    resident.excused = True
-    await asyncio.to_thread(resident.process.stop)
-    await resident.ended()
+    await resident.end(resident.process.stop)
     return resident.name
 
 

@@ -18,6 +18,8 @@ STATEMENT_TIMEOUT_MS: Final = 1000
 
 HEARTBEAT_S: Final = 4.0
 
+UNDER_FAKETIME: Final = Path(__file__).parent / "under_faketime"
+
 _SERVICES: Final = {"postgres": "DATABASE", "rabbitmq": "BROKER", "redis": "REDIS"}
 
 _RESTART_PAUSE_S: Final = 0.2
@@ -55,9 +57,12 @@ class Resident:
                     self.up.set()
             await asyncio.sleep(_RESTART_PAUSE_S)
 
-    async def ended(self) -> None:
-        """A fault has ended it: wait until it is up again."""
+    async def end(self, how: Callable[[], None]) -> None:
+        """End it by kill or by stop; returns once it is up again."""
+        # Before it is ended: it may be noticed, and started, at any moment.
+        self.excused = True
         self.up.clear()
+        await asyncio.to_thread(how)
         await self.up.wait()
 
 
@@ -173,6 +178,7 @@ class Town:
                 given["TEKANA_READY_FILE"] = str(process.ready_file)
                 given |= self._preload
                 if self._preload:
+                    given["PYTHONPATH"] = f"{UNDER_FAKETIME}:{given['PYTHONPATH']}"
                     given["FAKETIME_TIMESTAMP_FILE"] = str(clock_file)
             else:
                 given["TEKANA_API_PORT"] = str(process.port("http"))
