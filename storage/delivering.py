@@ -5,16 +5,17 @@ a lease that nobody renews runs out, so whatever a crash interrupts is taken up 
 had been sent but not been noted is sent again under the same id.
 """
 
-import json
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, Row, text
 
+from storage import events
 from storage.arrays import array, text_array
-from storage.events import Ref
 
 LEASE_S: Final = 30
 """How long a deliverer that has died holds up its endpoint. A living one renews in time."""
@@ -58,30 +59,37 @@ TAKE: Final = text(f"""
 """)  # noqa: S608
 
 CLAIM: Final = text("""
-    SELECT event_at, xact, ordinal, event_id, attempts FROM deliveries
+    SELECT event_at, xact, ordinal, event_id, CAST(attempts AS text) FROM deliveries
     WHERE endpoint_id = CAST(:id AS uuid) AND status = 'pending' AND next_attempt_at <= now()
+      AND NOT (event_id = ANY (CAST(:but AS uuid[])))
     ORDER BY next_attempt_at LIMIT :limit
 """)
 
 # What was delivered or given up meanwhile stays so; the lease tells its holder from another.
+# The endpoint comes with each delivery, and nothing is asked of the status, so that there is no
+# other way to them than one look into the primary key for each, whatever the planner believes.
 MARK: Final = text("""
     WITH tried AS (
-        SELECT * FROM unnest(
+        SELECT CAST(:id AS uuid) AS endpoint_id, * FROM unnest(
             CAST(:event_ats AS timestamptz[]), CAST(:event_ids AS uuid[]),
             CAST(:statuses AS text[]), CAST(:waits_s AS float8[]), CAST(:attempts AS text[])
         ) AS tried (event_at, event_id, status, wait_s, attempt)
+        OFFSET 0
     ), marked AS (
         UPDATE deliveries SET
-            status = tried.status,
             attempts = attempts || CAST(tried.attempt AS jsonb),
-            next_attempt_at = now() + make_interval(secs => tried.wait_s),
-            delivered_at = CASE WHEN tried.status = 'delivered' THEN now() END
+            status = CASE deliveries.status WHEN 'pending' THEN tried.status
+                     ELSE deliveries.status END,
+            next_attempt_at = CASE deliveries.status
+                WHEN 'pending' THEN now() + make_interval(secs => tried.wait_s)
+                ELSE next_attempt_at END,
+            delivered_at = CASE WHEN deliveries.status = 'pending' AND tried.status = 'delivered'
+                           THEN now() ELSE delivered_at END
         FROM tried
-        WHERE deliveries.endpoint_id = CAST(:id AS uuid)
+        WHERE deliveries.endpoint_id = tried.endpoint_id
           AND deliveries.event_id = tried.event_id AND deliveries.event_at = tried.event_at
           AND deliveries.event_at
               BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
-          AND deliveries.status = 'pending'
     )
     UPDATE callback_endpoints SET
         leased_until = CASE WHEN :release THEN NULL
@@ -95,6 +103,19 @@ MARK: Final = text("""
         disabled_reason = CASE WHEN enabled AND :gone THEN :gone_reason ELSE disabled_reason END
     WHERE id = CAST(:id AS uuid) AND leased_until = CAST(:leased_until AS timestamptz)
     RETURNING leased_until, enabled, url
+""")
+
+# The inner LIMIT makes this one look into the index for each row, whatever is believed.
+ROWS: Final = text("""
+    SELECT found.* FROM unnest(
+        CAST(:ats AS timestamptz[]), CAST(:xacts AS bigint[])
+    ) AS place (at, xact)
+    CROSS JOIN LATERAL (
+        SELECT at, xact, client_id, instruction_ids, shows, documents FROM events
+        WHERE client_id = :client_id AND xact = place.xact AND at = place.at
+          AND at BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
+        LIMIT 1
+    ) AS found
 """)
 
 # An event that its receiver never takes must not be tried anew whenever another one is taken:
@@ -120,6 +141,10 @@ POSTPONE: Final = text("""
 GONE_REASON: Final = "answered 410 Gone"
 
 
+Place = tuple[datetime, int]
+"""Which of a client's rows of `events`: its time and its transaction."""
+
+
 class Due(NamedTuple):
     """One delivery whose time has come."""
 
@@ -127,12 +152,13 @@ class Due(NamedTuple):
     xact: int
     ordinal: int
     event_id: str
-    attempts: list[dict[str, Any]]
+    attempts: str
+    """As JSON: of most deliveries nobody reads it."""
 
     @property
-    def ref(self) -> Ref:
-        """Where its event is."""
-        return Ref(self.event_at, self.xact, self.ordinal)
+    def place(self) -> Place:
+        """The row that its event is in."""
+        return self.event_at, self.xact
 
 
 class Tried(NamedTuple):
@@ -184,10 +210,45 @@ def take_lease(connection: Connection, endpoint_id: str) -> Row[Any] | None:
     return connection.execute(TAKE, {"id": endpoint_id, "lease_s": LEASE_S}).one_or_none()
 
 
-def claim(connection: Connection, endpoint_id: str, limit: int) -> list[Due]:
-    """What is due for an endpoint, the longest waiting first. For whoever has its lease."""
-    rows = connection.execute(CLAIM, {"id": endpoint_id, "limit": limit})
+def claim(
+    connection: Connection, endpoint_id: str, limit: int, but: Sequence[Due] = ()
+) -> list[Due]:
+    """What is due for an endpoint, the longest waiting first, but for what is on its way.
+
+    For whoever has its lease.
+    """
+    named = {"id": endpoint_id, "limit": limit, "but": array(one.event_id for one in but)}
+    rows = connection.execute(CLAIM, named)
     return [Due(*row) for row in rows]
+
+
+def rows_at(
+    connection: Connection, client_id: int, places: Collection[Place]
+) -> dict[Place, events.Row]:
+    """A client's rows of events at these places; one that is not kept any more is missing."""
+    if not places:
+        return {}
+    named = {
+        "client_id": client_id,
+        "ats": text_array(at.isoformat() for at, _ in places),
+        "xacts": array(xact for _, xact in places),
+        "first": min(at for at, _ in places),
+        "last": max(at for at, _ in places),
+    }
+    found = [events.Row(*row) for row in connection.execute(ROWS, named)]
+    return {(row.at, row.xact): row for row in found}
+
+
+def only(row: events.Row, ordinals: Collection[int]) -> events.Row:
+    """A row with those of its events alone that have these numbers. They get other numbers."""
+    if row.documents is not None:
+        documents = [row.documents[ordinal // events.BITS] for ordinal in sorted(ordinals)]
+        return row._replace(documents=documents)
+    shows: dict[int, int] = defaultdict(int)
+    for ordinal in ordinals:
+        shows[ordinal // events.BITS] |= 1 << ordinal % events.BITS
+    ids = [row.instruction_ids[place] for place in shows]
+    return row._replace(instruction_ids=ids, shows=bytes(shows.values()))
 
 
 def mark(
@@ -212,7 +273,7 @@ def mark(
         "event_ids": array(one.due.event_id for one in tried),
         "statuses": array(one.status for one in tried),
         "waits_s": array(one.wait_s for one in tried),
-        "attempts": text_array(json.dumps(one.attempt) for one in tried),
+        "attempts": text_array(to_json(one.attempt).decode() for one in tried),
         "first": min(times),
         "last": max(times),
         "release": release,

@@ -334,8 +334,9 @@ def test_a_url_that_was_changed_meanwhile_gets_the_rest(house: CallbackHouse) ->
         with house.deliverer() as deliverer:
             deliverer.deliver(endpoint.id)
 
-    assert len(before.received) == deliver.CLAIMED_AT_ONCE
-    assert len(after.received) == 200
+    # The batch after the one that is on its way may be on its way too.
+    assert len(before.received) in (deliver.CLAIMED_AT_ONCE, 2 * deliver.CLAIMED_AT_ONCE)
+    assert len(before.received) + len(after.received) == 300
 
 
 def test_endpoints_that_hang_leave_places_for_those_that_do_not(house: CallbackHouse) -> None:

@@ -67,14 +67,14 @@ def open_sender() -> Iterator[Callable[..., Sender]]:
 
 
 def one(sender: Sender, url: str) -> Attempt:
-    [attempt] = sender.send(url, letters(), [SECRET])
+    [attempt] = sender.start(url, letters(), [SECRET]).result()
     assert attempt is not None
     return attempt
 
 
 def test_a_letter_arrives_signed_by_each_valid_secret(open_sender: Callable[..., Sender]) -> None:
     with receiving() as receiver:
-        [attempt] = open_sender().send(receiver.url, letters(), [SECRET, OLD_SECRET])
+        [attempt] = open_sender().start(receiver.url, letters(), [SECRET, OLD_SECRET]).result()
 
     [received] = receiver.received
     assert attempt is not None
@@ -104,7 +104,7 @@ def test_eight_are_on_their_way_at_once_over_connections_that_are_kept(
         return Answer(200, body=b"thanks")
 
     with receiving(behave) as receiver:
-        attempts = open_sender().send(receiver.url, letters(100), [SECRET])
+        attempts = open_sender().start(receiver.url, letters(100), [SECRET]).result()
 
     assert all(attempt is not None and attempt.accepted for attempt in attempts)
     assert sorted(receiver.ids()) == sorted(letter.event_id for letter in letters(100))
@@ -316,8 +316,10 @@ def test_a_certificate_is_verified_for_the_name_in_the_url(
 def test_nothing_more_is_sent_once_that_is_asked_for(open_sender: Callable[..., Sender]) -> None:
     done: list[Attempt] = []
     with receiving() as receiver:
-        attempts = open_sender().send(
-            receiver.url, letters(50), [SECRET], lambda: len(done) < 10, done.append
+        attempts = (
+            open_sender()
+            .start(receiver.url, letters(50), [SECRET], lambda: len(done) < 10, done.append)
+            .result()
         )
 
     tried = [attempt for attempt in attempts if attempt is not None]

@@ -1,9 +1,13 @@
 """Delivering to one endpoint: take its lease, send what is due, note what came of it, go on."""
 
+import json
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,8 +17,9 @@ from sqlalchemy import Connection, Engine, Row
 from domain.events import Event
 from storage import delivering
 from storage.deliveries import current_round
-from storage.delivering import Due, Health, Tried
+from storage.delivering import Due, Health, Place, Tried
 from storage.endpoints import signing_secrets
+from storage.events import Row as EventsRow
 from storage.events import render
 from storage.secrets import SecretKeys, SecretUnreadable
 from workers.callbacks import schedule
@@ -93,6 +98,7 @@ class Deliverer:
             self._places_of_failing.release()
 
     def _turn(self, lease: Row[Any], until_s: float) -> bool:
+        """Deliver until nothing is due, or it is enough. Returns whether to look again."""
         try:
             secrets = signing_secrets(lease, self._keys, datetime.now(UTC))
         except SecretUnreadable:
@@ -100,77 +106,128 @@ class Deliverer:
             with self._engine.connect() as connection:
                 delivering.postpone(connection, lease, UNREADABLE_WAIT_S)
             return False
-        leased_until, failing = lease.leased_until, lease.failing_since is not None
+        turn = _Turn(lease, secrets, _Watch(until_s, self._stopping))
+        if lease.failing_since is not None and not self._probe(turn):
+            return False
+        return self._stream(turn)
+
+    def _probe(self, turn: "_Turn") -> bool:
+        """Ask an endpoint that fails with one event. Whether to go on."""
+        batch = self._prepared(turn, limit=1)
+        self._start(turn, batch)
+        attempts = batch.attempts()
+        health = _health(attempts, turn.lease)
+        answers = not health.unknown and not health.failing and not health.gone
+        if not self._mark(turn, batch, attempts, health, release=not answers) or not answers:
+            return False
+        log.info("an endpoint answers again", extra={"endpoint_id": turn.lease.id})
+        with self._engine.connect() as connection:
+            delivering.catch_up(connection, turn.lease.id)
+        return True
+
+    def _stream(self, turn: "_Turn") -> bool:
+        """Send batch after batch: while one is on its way, the next is read and the last noted."""
+        batch = self._prepared(turn)
+        self._start(turn, batch)
         while True:
-            # An endpoint that fails is asked with one event, not with a hundred.
-            limit = 1 if failing else CLAIMED_AT_ONCE
-            with self._engine.connect() as connection:
-                due = delivering.claim(connection, lease.id, limit)
-                events = _events(connection, lease.client_id, due)
-            attempts = self._send(lease.url, due, events, secrets, until_s)
-            tried = [
-                _tried(one, attempt)
-                for one, attempt in zip(due, attempts, strict=True)
-                if attempt is not None or one.event_id not in events
-            ]
-            health = _health([one for one in attempts if one is not None], lease)
-            over = (
-                len(due) < limit
-                or health.failing
-                or health.gone
-                or time.monotonic() >= until_s
-                or self._stopping.is_set()
-            )
-            with self._engine.connect() as connection:
-                left = delivering.mark(connection, lease, leased_until, tried, health, release=over)
-                if left is None:
-                    log.warning("a lease had run out", extra={"endpoint_id": lease.id})
-                    return False
-                self._after(connection, lease, failing, health)
-            if health.gone:
-                log.warning("an endpoint is gone: disabled", extra={"endpoint_id": lease.id})
-                return False
+            following = self._prepared(turn, but=batch.due)
+            attempts = batch.attempts()
+            health = _health(attempts, turn.lease)
+            over = not (following.due and turn.watch.goes_on()) or health.failing or health.gone
+            if not over:
+                self._start(turn, following)
+            goes_on = self._mark(turn, batch, attempts, health, release=over)
             if over:
-                return not health.failing
-            failing = failing and health.unknown
-            leased_until = left.leased_until
-            if not left.enabled or left.url != lease.url:
-                with self._engine.connect() as connection:
-                    unknown = Health(unknown=True)
-                    delivering.mark(connection, lease, leased_until, [], unknown, release=True)
+                return goes_on and not health.failing and not health.gone
+            batch = following
+            if not goes_on:
+                # What has been started is still waited for, and noted if we may.
+                attempts = batch.attempts()
+                self._mark(turn, batch, attempts, _health(attempts, turn.lease), release=True)
                 return True
 
-    def _send(
-        self,
-        url: str,
-        due: Sequence[Due],
-        events: dict[str, Event],
-        secrets: Sequence[bytes],
-        until_s: float,
-    ) -> list[Attempt | None]:
-        """What came of each delivery; None if it was not tried."""
-        letters = [
-            Letter(one.event_id, to_json(events[one.event_id].envelope()))
-            for one in due
-            if one.event_id in events
-        ]
-        if not letters:
-            return [None] * len(due)
-        watch = _Watch(until_s, self._stopping)
-        attempts = iter(self._sender.send(url, letters, secrets, watch.goes_on, watch.note))
-        return [next(attempts) if one.event_id in events else None for one in due]
+    def _prepared(
+        self, turn: "_Turn", but: Sequence[Due] = (), limit: int = CLAIMED_AT_ONCE
+    ) -> "_Batch":
+        """What is due and not on its way, with its events."""
+        with self._engine.connect() as connection:
+            due = delivering.claim(connection, turn.lease.id, limit, but)
+            return _Batch(due, turn.outbox.find(connection, due))
 
-    def _after(
-        self, connection: Connection, lease: Row[Any], failing: bool, health: Health
-    ) -> None:
-        """What follows for deliveries that were not tried now."""
-        if failing and not health.failing and not health.unknown:
-            log.info("an endpoint answers again", extra={"endpoint_id": lease.id})
-            delivering.catch_up(connection, lease.id)
-        elif not failing and health.failing:
-            log.warning("an endpoint fails", extra={"endpoint_id": lease.id})
-        elif failing and (lease.failing_for_s or 0) > schedule.ROUND_S:
-            delivering.give_up(connection, lease.id, schedule.ROUND_S)
+    def _start(self, turn: "_Turn", batch: "_Batch") -> None:
+        letters = batch.letters()
+        if letters:
+            watch = turn.watch
+            batch.sending = self._sender.start(
+                turn.lease.url, letters, turn.secrets, watch.goes_on, watch.note
+            )
+
+    def _mark(
+        self,
+        turn: "_Turn",
+        batch: "_Batch",
+        attempts: Sequence[Attempt | None],
+        health: Health,
+        *,
+        release: bool,
+    ) -> bool:
+        """Note what came of a batch. Whether the lease is ours and the endpoint as it was."""
+        tried = [
+            _tried(one, attempt)
+            for one, attempt in zip(batch.due, attempts, strict=True)
+            if attempt is not None or one.event_id not in batch.events
+        ]
+        about = {"endpoint_id": turn.lease.id}
+        with self._engine.connect() as connection:
+            left = delivering.mark(
+                connection, turn.lease, turn.leased_until, tried, health, release=release
+            )
+            if left is None:
+                log.warning("a lease had run out", extra=about)
+                return False
+            if health.gone:
+                log.warning("an endpoint is gone: disabled", extra=about)
+            elif health.failing and turn.lease.failing_since is None:
+                log.warning("an endpoint fails", extra=about)
+            elif health.failing and turn.lease.failing_for_s > schedule.ROUND_S:
+                delivering.give_up(connection, turn.lease.id, schedule.ROUND_S)
+        turn.leased_until = left.leased_until
+        return bool(left.enabled and left.url == turn.lease.url)
+
+
+class _Turn:
+    """One lease in use."""
+
+    def __init__(self, lease: Row[Any], secrets: Sequence[bytes], watch: "_Watch") -> None:
+        self.lease = lease
+        self.secrets = secrets
+        self.watch = watch
+        self.leased_until: datetime = lease.leased_until
+        self.outbox = _Events(lease.client_id)
+
+
+@dataclass
+class _Batch:
+    """Deliveries whose time has come, with those of their events that are still kept."""
+
+    due: Sequence[Due]
+    events: dict[str, Event]
+    sending: "Future[list[Attempt | None]] | None" = None
+
+    def letters(self) -> list[Letter]:
+        """What is to be sent."""
+        return [
+            Letter(one.event_id, to_json(self.events[one.event_id].envelope()))
+            for one in self.due
+            if one.event_id in self.events
+        ]
+
+    def attempts(self) -> list[Attempt | None]:
+        """Wait for what came of each; None for what was not tried."""
+        if self.sending is None:
+            return [None] * len(self.due)
+        made = iter(self.sending.result())
+        return [next(made) if one.event_id in self.events else None for one in self.due]
 
 
 class _Watch:
@@ -196,12 +253,26 @@ class _Watch:
             self._told_to_stop = True
 
 
-def _events(connection: Connection, client_id: int, due: Sequence[Due]) -> dict[str, Event]:
-    """The events of these deliveries by id, with what the client may see now."""
-    if not due:
-        return {}
-    found = render(connection, client_id, [one.ref for one in due])
-    return {event.id: event for _, event in found}
+class _Events:
+    """The events of a lease's deliveries, with what the client may see now.
+
+    Hundreds of deliveries are of the same few rows: those are kept from one claim to the next.
+    """
+
+    def __init__(self, client_id: int) -> None:
+        self._client_id = client_id
+        self._rows: dict[Place, EventsRow] = {}
+
+    def find(self, connection: Connection, due: Sequence[Due]) -> dict[str, Event]:
+        """By id; what is not kept any more is missing."""
+        ordinals: dict[Place, list[int]] = defaultdict(list)
+        for one in due:
+            ordinals[one.place].append(one.ordinal)
+        known = {place: row for place, row in self._rows.items() if place in ordinals}
+        unknown = ordinals.keys() - known.keys()
+        self._rows = known | delivering.rows_at(connection, self._client_id, unknown)
+        wanted = [delivering.only(row, ordinals[place]) for place, row in self._rows.items()]
+        return {event.id: event for _, event in render(connection, self._client_id, wanted)}
 
 
 def _tried(due: Due, attempt: Attempt | None) -> Tried:
@@ -212,7 +283,7 @@ def _tried(due: Due, attempt: Attempt | None) -> Tried:
     record = attempt.record()
     if attempt.accepted:
         return Tried(due, "delivered", 0.0, record)
-    round_ = current_round(due.attempts, due.event_at)
+    round_ = current_round(json.loads(due.attempts), due.event_at)
     age_s = (attempt.began_at - round_.since).total_seconds()
     wait_s = schedule.wait_s(round_.attempts + 1, age_s)
     if wait_s is None:
@@ -220,8 +291,9 @@ def _tried(due: Due, attempt: Attempt | None) -> Tried:
     return Tried(due, "pending", max(wait_s, attempt.retry_after_s or 0.0), record)
 
 
-def _health(attempts: Sequence[Attempt], lease: Row[Any]) -> Health:
+def _health(made: Sequence[Attempt | None], lease: Row[Any]) -> Health:
     """What a round says of its endpoint: it fails if nothing was accepted, or if it says so."""
+    attempts = [attempt for attempt in made if attempt is not None]
     if not attempts:
         return Health(unknown=True)
     if any(attempt.status == GONE for attempt in attempts):

@@ -11,9 +11,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, TypeVar
 
 import aiohttp
@@ -84,6 +84,15 @@ def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
+class _Connection:
+    """What a request learns of its connection: whether it was made for it."""
+
+    is_new = False
+
+
+_CONNECTION: Final[ContextVar[_Connection]] = ContextVar("connection")
+
+
 class Sender:
     """Sends letters from any thread. `look_up` is for tests of names that change."""
 
@@ -107,20 +116,21 @@ class Sender:
         self._thread = thread
         self._session = self._run(self._open())
 
-    def send(
+    def start(
         self,
         url: str,
         letters: Sequence[Letter],
         secrets: Sequence[bytes],
         go_on: Callable[[], bool] = lambda: True,
         note: Callable[[Attempt], None] = lambda _: None,
-    ) -> list[Attempt | None]:
-        """POST the letters, IN_FLIGHT at once; what came of each, in order.
+    ) -> "Future[list[Attempt | None]]":
+        """POST the letters, IN_FLIGHT at once; what comes of each, in order.
 
         `go_on` is asked before each, and once it says no the rest is not tried: None. `note`
         is told of each answer. Both are called in the sender's thread.
         """
-        return self._run(self._send(url, letters, secrets, go_on, note))
+        sending = self._send(url, letters, secrets, go_on, note)
+        return asyncio.run_coroutine_threadsafe(sending, self._loop)
 
     def close(self) -> None:
         """Close every connection. Final; nothing may be on its way."""
@@ -134,8 +144,6 @@ class Sender:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _open(self) -> aiohttp.ClientSession:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # Each endpoint has its own.
@@ -156,7 +164,6 @@ class Sender:
                 "Accept": "*/*",
                 "Accept-Encoding": "identity",
             },
-            trace_configs=[trace],
         )
 
     async def _send(
@@ -169,13 +176,19 @@ class Sender:
     ) -> list[Attempt | None]:
         attempts: list[Attempt | None] = [None] * len(letters)
         waiting: Iterator[tuple[int, Letter]] = iter(enumerate(letters))
+        # The rule may be newer than the row that holds the URL.
+        refused = check_url(url, allow_loopback=self._allow_loopback) is not None
 
         async def lane() -> None:
             while go_on():
                 place, letter = next(waiting, (-1, None))
                 if letter is None:
                     return
-                attempt = attempts[place] = await self._attempt(url, letter, secrets)
+                if refused:
+                    attempt = Attempt(datetime.now(UTC), 0, None, _REFUSED)
+                else:
+                    attempt = await self._attempt(url, letter, secrets)
+                attempts[place] = attempt
                 note(attempt)
 
         await asyncio.gather(*(lane() for _ in range(min(IN_FLIGHT, len(letters)))))
@@ -183,40 +196,36 @@ class Sender:
 
     async def _attempt(self, url: str, letter: Letter, secrets: Sequence[bytes]) -> Attempt:
         began_at, began_s = datetime.now(UTC), time.perf_counter()
+        headers = signed_headers(secrets, letter.event_id, int(began_at.timestamp()), letter.body)
         status, error, wait_s = None, None, None
-        # The rule may be newer than the row that holds the URL.
-        if check_url(url, allow_loopback=self._allow_loopback) is not None:
-            error = _REFUSED
-        else:
-            headers = signed_headers(
-                secrets, letter.event_id, int(began_at.timestamp()), letter.body
-            )
-            try:
-                status, wait_s = await self._post(url, letter.body, headers)
-            except (aiohttp.ClientError, OSError, ValueError) as failure:
-                error = _told(failure)
+        try:
+            status, wait_s = await self._post(url, letter.body, headers)
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            error = _told(failure)
         duration_ms = round((time.perf_counter() - began_s) * 1000)
         return Attempt(began_at, duration_ms, status, error, wait_s)
 
     async def _post(
         self, url: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, float | None]:
-        used = SimpleNamespace(before=False)
+        connection = _Connection()
+        _CONNECTION.set(connection)
         try:
-            return await self._post_once(url, body, headers, used)
+            return await self._post_once(url, body, headers)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
             # A server may close an idle connection just when we take it up again.
-            if not used.before or isinstance(failure, aiohttp.ClientConnectorError):
+            if connection.is_new or isinstance(failure, aiohttp.ClientConnectorError):
                 raise
-        return await self._post_once(url, body, headers, used)
+        return await self._post_once(url, body, headers)
 
     async def _post_once(
-        self, url: str, body: bytes, headers: dict[str, str], used: SimpleNamespace
+        self, url: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, float | None]:
         async with self._session.post(
-            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=used
+            url, data=body, headers=headers, allow_redirects=False
         ) as response:
-            wait_s = retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC))
+            asked = response.headers.get("Retry-After")
+            wait_s = None if asked is None else retry_after_s(asked, datetime.now(UTC))
             await _drop_body(response)
             return response.status, wait_s
 
@@ -242,6 +251,7 @@ class Sender:
         """A socket for this address and no other, if it may be connected to."""
         family, kind, proto, _, (address, port, *_) = info
         self._check(address, port)
+        _CONNECTION.get().is_new = True
         return socket.socket(family, kind, proto)
 
     def _check(self, address: str, port: int) -> None:
@@ -266,12 +276,10 @@ class _Resolver(AbstractResolver):
         pass
 
 
-async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:
-    context.trace_request_ctx.before = True
-
-
 async def _drop_body(response: aiohttp.ClientResponse) -> None:
     """Read a short body to its end; of a long or slow one, let go together with its connection."""
+    if response.content.at_eof():
+        return
     left = BODY_BYTES_MOST
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
