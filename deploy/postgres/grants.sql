@@ -3,7 +3,7 @@
 \set ON_ERROR_STOP on
 BEGIN;
 REVOKE ALL ON ALL TABLES IN SCHEMA public
-    FROM tekana_api, tekana_ledger, tekana_callbacks, tekana_operator;
+    FROM tekana_api, tekana_ledger, tekana_inbox, tekana_callbacks, tekana_operator;
 
 -- The API authenticates and answers questions.
 GRANT SELECT ON
@@ -34,6 +34,17 @@ GRANT SELECT (client_id, enabled, deleted_at) ON callback_endpoints TO tekana_le
 GRANT SELECT (client_id, removed_at) ON partners TO tekana_ledger;
 GRANT UPDATE (balance, seq) ON wallets TO tekana_ledger;
 GRANT UPDATE (position) ON partitions TO tekana_ledger;
+
+-- An inbox worker looks up who a partner is and what was decided of its keys, and writes receipts.
+-- It decides nothing, and of wallets it reads whose they are, not what they hold.
+GRANT SELECT ON grants, instructions, openings TO tekana_inbox;
+GRANT SELECT (id, client_id, customer_id) ON wallets TO tekana_inbox;
+GRANT SELECT (id, name, scopes) ON clients TO tekana_inbox;
+GRANT SELECT ON partners TO tekana_inbox;
+GRANT SELECT (id) ON partitions TO tekana_inbox;
+GRANT INSERT (at, client_id, pending, documents) ON events TO tekana_inbox;
+GRANT SELECT (xact, pending) ON events TO tekana_inbox;
+GRANT SELECT (client_id, enabled, deleted_at) ON callback_endpoints TO tekana_inbox;
 
 -- A callback worker reads what is to be told and to whom, and notes how that went. It decides
 -- nothing, and of wallets it reads whose they are, not what they hold.

@@ -18,6 +18,8 @@ OURS: Final = (
     "ledger-low",
     "ledger-high",
     "ledger-standby",
+    "inbox-1",
+    "inbox-2",
     "callbacks-1",
     "callbacks-2",
     "beat",

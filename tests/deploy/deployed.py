@@ -96,9 +96,11 @@ class Deployed:
         self.postgres.grant()
         for name in ("ledger-low", "ledger-high"):
             self.start(name)
-        for name in ("callbacks-1", "beat", "api-1", "api-2"):
+        for name in ("inbox-1", "callbacks-1", "beat", "api-1", "api-2"):
             self.start(name)
-        for name in ("ledger-low", "ledger-high", "callbacks-1", "beat", "api-1", "api-2"):
+        for name in ("ledger-low", "ledger-high", "inbox-1", "callbacks-1", "beat"):
+            self.await_ready(name)
+        for name in ("api-1", "api-2"):
             self.await_ready(name)
         self.start("ledger-standby")
         self.start_haproxy()

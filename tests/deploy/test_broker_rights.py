@@ -39,6 +39,17 @@ _REFUSED: dict[str, dict[str, Callable[[Any], object]]] = {
         "tell other workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
         "read where callback workers look": lambda on: on.basic_get(_E),
     },
+    "tekana_inbox": {
+        "publish past the exchanges": lambda on: _publish(on, "", _P),
+        "publish for a partner": lambda on: _publish(on, "in.acme", ""),
+        "read instructions": lambda on: on.basic_get(_P),
+        "read what partners are told": lambda on: on.basic_get("out.acme"),
+        "remove an inbox": lambda on: on.queue_delete("in.acme"),
+        "empty an inbox": lambda on: on.queue_purge("out.acme"),
+        "make queues of its own": lambda on: on.queue_declare("in.mine"),
+        "tell callback workers where to look": lambda on: _publish(on, _C, _E),
+        "tell other workers what to do": lambda on: _publish(on, "celery.pidbox", ""),
+    },
     "tekana_callbacks": {
         "publish instructions": lambda on: _publish(on, _X, "0"),
         "publish past the exchanges": lambda on: _publish(on, "", _P),

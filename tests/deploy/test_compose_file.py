@@ -98,7 +98,9 @@ def test_each_process_gets_settings_that_it_accepts(name: str) -> None:
 def test_each_process_holds_the_secrets_of_its_own_kind_alone() -> None:
     kinds = {"api-1": "api", "api-2": "api", "flower": "flower", "migrate": "owner"}
     kinds |= {"operator": "operator", "provisioner": "provisioner", "beat": "beat"}
-    kinds |= {name: kind for kind in ("ledger", "callbacks") for name in OURS if kind in name}
+    kinds |= {
+        name: kind for kind in ("ledger", "inbox", "callbacks") for name in OURS if kind in name
+    }
     passwords = {name.lower() for name in wanted() if name.endswith("_PASSWORD")}
     for name, kind in kinds.items():
         text = " ".join(services()[name]["environment"].values())
@@ -145,11 +147,15 @@ def test_a_process_is_given_the_time_it_needs_to_end() -> None:
     from api.serve import _STOP_TIMEOUT_S
     from workers.app import heartbeat_interval_s
     from workers.callbacks.sender import BODY_TIMEOUT_S, TIMEOUT_S
+    from workers.partners.inbox import CONFIRM_TIMEOUT_S
 
     settings = Settings.from_env(services()["ledger-low"]["environment"])
 
     assert _grace_s("api-1") > _STOP_TIMEOUT_S
     assert _grace_s("ledger-low") > heartbeat_interval_s(settings)  # As long as a batch can take.
+    # A turn writes its receipts, and awaits the broker twice.
+    turn_s = settings.statement_timeout_ms / 1000 + 2 * CONFIRM_TIMEOUT_S
+    assert _grace_s("inbox-1") > turn_s
     assert _grace_s("callbacks-1") > TIMEOUT_S + BODY_TIMEOUT_S
     haproxy = (CHECKOUT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
     hard_stop = re.search(r"hard-stop-after (\d+)s", haproxy)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from storage.tables import metadata
 from tests.deploy.deployed import Deployed
 
-_ROLES = ("tekana_api", "tekana_ledger", "tekana_callbacks", "tekana_operator")
+_ROLES = ("tekana_api", "tekana_ledger", "tekana_inbox", "tekana_callbacks", "tekana_operator")
 
 _REFUSED = {
     "tekana_api": [
@@ -51,6 +51,23 @@ _REFUSED = {
         "UPDATE wallets SET client_id = 1",
         "UPDATE partitions SET paused_at = NULL",
         "UPDATE parked SET resolution = 'discarded', resolved_at = now()",
+    ],
+    "tekana_inbox": [
+        "SELECT roll_days(CAST(now() AS date), 7, 0)",
+        "SELECT * FROM api_keys",
+        "SELECT * FROM customers",
+        "SELECT balance FROM wallets",
+        "SELECT * FROM parked",
+        "SELECT documents FROM events",
+        "SELECT secret FROM callback_endpoints",
+        "UPDATE events SET pending = true",
+        "UPDATE partners SET suspended_at = NULL, suspended_reason = NULL",
+        "UPDATE clients SET scopes = '{}'",
+        "INSERT INTO partners (client_id, rate_per_s) VALUES (1, 1)",
+        "INSERT INTO grants SELECT client_id, id FROM wallets",
+        "UPDATE wallets SET balance = balance",
+        "UPDATE instructions SET amount = 1",
+        "INSERT INTO instructions SELECT * FROM instructions",
     ],
     "tekana_callbacks": [
         "SELECT * FROM api_keys",
