@@ -40,6 +40,13 @@ _MEANINGS: Final = {
 }
 
 
+_CALLBACKS_HOLD: Final = {
+    broker.CALLBACK_EVENTS: "which transactions have something to tell",
+    broker.CALLBACK_ENDPOINTS: "which endpoints something is due to",
+    broker.CALLBACK_SWEEPS: "that it is time to look for what was forgotten",
+}
+
+
 def _settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
@@ -88,6 +95,10 @@ def _queues() -> str:
             f"`{broker.DEAD_QUEUE}`",
             f"`{broker.DEAD_EXCHANGE}`",
             "nothing should ever arrive; what does is kept",
+        ),
+        *(
+            (f"`{queue.name}`", f"`{queue.exchange}`", _CALLBACKS_HOLD[queue.name])
+            for queue in broker.callback_queues()
         ),
         *(
             (f"`{queue.name}`", f"`{queue.exchange}`", holds)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -152,6 +153,11 @@ class CallbackHouse(House):
             handing_on.handed_on(connection, rows)
         engine.dispose()
         return sorted(found)
+
+    def tell(self, count: int) -> None:
+        """Decide so many transfers, and hand on what they tell."""
+        self.decide(self.transfers(count, prefix=f"n{time.monotonic_ns()}-"))
+        self.hand_on()
 
     def pass_time(self, endpoint: Endpoint, hours: float) -> None:
         """Have it be so much later for an endpoint: everything noted happened earlier."""

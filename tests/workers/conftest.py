@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ops.stack.services import Services
 from tests.workers.house import House
+from workers.callbacks.sender import Sender
 
 
 @pytest.fixture
@@ -26,3 +28,16 @@ def open_house(services: Services, tmp_path: Path) -> Iterator[Callable[..., Hou
 @pytest.fixture
 def house(open_house: Callable[..., House]) -> House:
     return open_house()
+
+
+@pytest.fixture
+def open_sender() -> Iterator[Callable[..., Sender]]:
+    made: list[Sender] = []
+
+    def open_one(**options: Any) -> Sender:
+        made.append(Sender(**{"allow_loopback": True} | options))
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.close()

@@ -1,22 +1,15 @@
 """How an endpoint is delivered to, whatever its receiver does; real rows, real requests."""
 
-import json
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
 
-from domain.signatures import secret_text
 from ops.stack.services import Services
-from storage import endpoints
-from storage.secrets import make_secret
-from tests.bookkeeping import CLIENT, OTHER_CLIENT, open_customer
 from tests.support import wait_until
 from tests.workers import receiver as receivers
 from tests.workers.callback_house import CallbackHouse
@@ -30,12 +23,6 @@ def house(services: Services, tmp_path: Path) -> Iterator[CallbackHouse]:
     made = CallbackHouse(services, tmp_path)
     yield made
     made.close()
-
-
-def told_of(house: CallbackHouse, count: int) -> None:
-    """So many transfers are decided and handed on."""
-    house.decide(house.transfers(count, prefix=f"n{time.monotonic_ns()}-"))
-    house.hand_on()
 
 
 def test_a_receiver_that_fails_in_every_way_gets_every_event_in_the_end(
@@ -61,7 +48,7 @@ def test_a_receiver_that_fails_in_every_way_gets_every_event_in_the_end(
 
     with receiving(half_of_the_time) as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 1000)
+        house.tell(1000)
         with house.deliverer() as deliverer:
             for _ in range(60):
                 while deliverer.deliver(endpoint.id):
@@ -87,7 +74,7 @@ def test_an_endpoint_down_for_a_day_catches_up_at_once(house: CallbackHouse) -> 
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
         with house.deliverer() as deliverer:
             for _ in range(24):
-                told_of(house, 10)
+                house.tell(10)
                 deliverer.deliver(endpoint.id)
                 house.pass_time(endpoint, 1)
             failing = house.row(endpoint)
@@ -105,7 +92,7 @@ def test_an_endpoint_down_for_a_day_catches_up_at_once(house: CallbackHouse) -> 
 def test_what_is_never_taken_is_exhausted_after_ten_attempts(house: CallbackHouse) -> None:
     with receiving(lambda *_: Answer(500)) as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 1)
+        house.tell(1)
         with house.deliverer() as deliverer:
             for _ in range(20):
                 deliverer.deliver(endpoint.id)
@@ -123,7 +110,7 @@ def test_what_an_endpoint_that_fails_for_days_left_untried_is_exhausted_too(
 ) -> None:
     with receiving(lambda *_: Answer(500)) as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 20)
+        house.tell(20)
         with house.deliverer() as deliverer:
             deliverer.deliver(endpoint.id)
             at_first = len(receiver.received)
@@ -147,7 +134,7 @@ def test_an_event_that_is_never_taken_does_not_keep_the_others(house: CallbackHo
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
         with house.deliverer() as deliverer:
             for _ in range(10):
-                told_of(house, 5)
+                house.tell(5)
                 deliverer.deliver(endpoint.id)
                 house.pass_time(endpoint, 0.01)
                 deliverer.deliver(endpoint.id)
@@ -160,7 +147,7 @@ def test_an_event_that_is_never_taken_does_not_keep_the_others(house: CallbackHo
 def test_410_disables_the_endpoint_and_says_why(house: CallbackHouse) -> None:
     with receiving(lambda *_: Answer(410)) as receiver:
         endpoint = house.endpoint(receiver.url)
-        told_of(house, 100)
+        house.tell(100)
         with house.deliverer() as deliverer:
             deliverer.deliver(endpoint.id)
             deliverer.deliver(endpoint.id)
@@ -175,7 +162,7 @@ def test_410_disables_the_endpoint_and_says_why(house: CallbackHouse) -> None:
 def test_a_receiver_that_asks_for_patience_gets_it(house: CallbackHouse) -> None:
     with receiving(lambda *_: Answer(429, (("Retry-After", "1800"),))) as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 100)
+        house.tell(100)
         with house.deliverer() as deliverer:
             deliverer.deliver(endpoint.id)
             told_at_first = len(receiver.received)
@@ -194,7 +181,7 @@ def test_a_receiver_that_asks_for_patience_gets_it(house: CallbackHouse) -> None
 def test_two_who_deliver_at_once_send_each_event_once(house: CallbackHouse) -> None:
     with receiving() as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 300)
+        house.tell(300)
         with house.deliverer() as one, house.deliverer() as other:
             both = [
                 threading.Thread(target=deliverer.deliver, args=(endpoint.id,))
@@ -216,7 +203,7 @@ def test_a_lease_that_nobody_renews_runs_out_and_one_that_was_lost_marks_no_heal
 ) -> None:
     with receiving() as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 3)
+        house.tell(3)
         house.run("UPDATE callback_endpoints SET leased_until = now() + interval '30 seconds'")
         with house.deliverer() as deliverer:
             assert deliverer.deliver(endpoint.id) is False
@@ -227,104 +214,10 @@ def test_a_lease_that_nobody_renews_runs_out_and_one_that_was_lost_marks_no_heal
     assert house.statuses(endpoint) == {"delivered": 3}
 
 
-def test_after_a_rotation_both_secrets_sign_for_a_day_and_then_one(house: CallbackHouse) -> None:
-    with receiving() as receiver:
-        endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        fresh = make_secret()
-        with house.engine.begin() as connection:
-            sealed = house.keys.encrypt(fresh, endpoint.id)
-            endpoints.rotate_secret(connection, CLIENT, endpoint.id, sealed)
-        with house.deliverer() as deliverer:
-            told_of(house, 1)
-            deliverer.deliver(endpoint.id)
-            house.pass_time(endpoint, 25)
-            told_of(house, 1)
-            deliverer.deliver(endpoint.id)
-
-    within, after = receiver.received
-    for secret in (endpoint.secret, fresh):
-        assert Webhook(secret_text(secret)).verify(within.body.decode(), within.headers)
-    assert Webhook(secret_text(fresh)).verify(after.body.decode(), after.headers)
-    with pytest.raises(WebhookVerificationError):
-        Webhook(secret_text(endpoint.secret)).verify(after.body.decode(), after.headers)
-
-
-def test_a_secret_that_cannot_be_read_costs_no_attempt(
-    house: CallbackHouse, caplog: pytest.LogCaptureFixture
-) -> None:
-    with receiving() as receiver:
-        endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 1)
-        house.run("UPDATE callback_endpoints SET secret_key_id = 'lost'")
-        with house.deliverer() as deliverer:
-            deliverer.deliver(endpoint.id)
-
-    assert receiver.received == []
-    [row] = house.deliveries(endpoint)
-    assert (row.status, row.attempts) == ("pending", [])
-    assert house.row(endpoint).probe_at is not None
-    assert "an endpoint's secret is unreadable" in caplog.text
-
-
-def test_the_events_of_one_client_never_go_to_another(house: CallbackHouse) -> None:
-    house.run("INSERT INTO clients (name, scopes) VALUES ('other', '{}')")
-    with receiving() as mine, receiving() as others:
-        endpoint = house.endpoint(mine.url)
-        other = house.endpoint(others.url, client_id=OTHER_CLIENT)
-        told_of(house, 10)
-        with house.deliverer() as deliverer:
-            deliverer.deliver(endpoint.id)
-            deliverer.deliver(other.id)
-
-    assert len(mine.received) == 30
-    assert others.received == []
-
-
-def test_an_endpoint_gets_the_types_it_asked_for(house: CallbackHouse) -> None:
-    with receiving() as receiver:
-        house.endpoint(receiver.url, ["instruction.rejected"])
-        endpoint = house.endpoint(receiver.url, ["entry.posted"])
-        told_of(house, 10)
-        with house.deliverer() as deliverer:
-            deliverer.deliver(endpoint.id)
-
-    assert {one.event["type"] for one in receiver.received} == {"entry.posted"}
-    assert len(receiver.received) == 20
-
-
-def test_no_callback_holds_a_name_a_phone_or_an_email(house: CallbackHouse) -> None:
-    phone, email = "+254711222333", "ama@example.com"
-    with receiving() as receiver:
-        endpoint = house.endpoint(receiver.url)
-        opened = open_customer("personal", "Ama Mensah", phone=phone, email=email)
-        house.decide([opened])
-        house.hand_on()
-        with house.deliverer() as deliverer:
-            deliverer.deliver(endpoint.id)
-
-    [received] = receiver.received
-    assert received.event["type"] == "instruction.succeeded"
-    for secret in ("Ama", "Mensah", "711222333", "example.com"):
-        assert secret not in received.body.decode()
-        assert secret not in json.dumps(received.headers)
-
-
-def test_an_event_that_is_not_kept_any_more_is_given_up(house: CallbackHouse) -> None:
-    with receiving() as receiver:
-        endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 2)
-        house.run("DELETE FROM events")
-        with house.deliverer() as deliverer:
-            deliverer.deliver(endpoint.id)
-
-    assert receiver.received == []
-    assert house.statuses(endpoint) == {"exhausted": 2}
-
-
 def test_a_url_that_was_changed_meanwhile_gets_the_rest(house: CallbackHouse) -> None:
     with receiving() as before, receiving() as after:
         endpoint = house.endpoint(before.url, ["instruction.succeeded"])
-        told_of(house, 300)
+        house.tell(300)
 
         def change(*_: Any) -> Answer:
             house.run(f"UPDATE callback_endpoints SET url = '{after.url}'")
@@ -349,7 +242,7 @@ def test_endpoints_that_hang_leave_places_for_those_that_do_not(house: CallbackH
             "UPDATE callback_endpoints SET failing_since = NULL, probe_at = NULL"
             f" WHERE id = '{good.id}'"
         )
-        told_of(house, 8)
+        house.tell(8)
         with house.deliverer(places) as deliverer:
             threads = [
                 threading.Thread(target=deliverer.deliver, args=(endpoint.id,)) for endpoint in bad
@@ -367,7 +260,7 @@ def test_endpoints_that_hang_leave_places_for_those_that_do_not(house: CallbackH
 def test_being_told_to_stop_ends_with_what_is_on_its_way(house: CallbackHouse) -> None:
     with receiving() as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
-        told_of(house, 500)
+        house.tell(500)
         with house.deliverer() as deliverer:
             _stop_after(receiver, 30, deliverer)
             assert deliverer.deliver(endpoint.id) is False

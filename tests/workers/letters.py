@@ -1,0 +1,15 @@
+"""Letters to send in tests, without an endpoint or a row."""
+
+from workers.callbacks.sender import Attempt, Letter, Sender
+
+SECRET = b"s" * 32
+
+
+def letters(count: int = 1) -> list[Letter]:
+    return [Letter(f"event-{number}", b'{"n": %d}' % number) for number in range(count)]
+
+
+def one(sender: Sender, url: str) -> Attempt:
+    [attempt] = sender.start(url, letters(), [SECRET]).result()
+    assert attempt is not None
+    return attempt
