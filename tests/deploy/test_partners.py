@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from pika.exceptions import AMQPError
 
 from tests.deploy.deployed import Deployed
 from tests.partners.client import publish
+from tests.support import wait_until
 
 WHY = ("--reason", "test")
 
@@ -28,9 +30,11 @@ def acme(deployed: Deployed) -> dict[str, str]:
 
 def test_a_partner_comes_in_by_tls_and_publishes(deployed: Deployed, acme: dict[str, str]) -> None:
     with channel_of(deployed, acme["broker_url"]) as channel:
-        publish(channel, acme["exchange"])
-        channel.basic_get(acme["queue"])
+        publish(channel, acme["exchange"], body=_a_deposit())
+        types = [_next_event(channel, acme["queue"])["type"] for _ in range(2)]
 
+        # To a wallet that nobody has opened: a receipt and an outcome all the same.
+        assert types == ["instruction.accepted", "instruction.rejected"]
         with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
             publish(channel, "tekana.ledger", "0")
 
@@ -74,6 +78,21 @@ def test_a_partner_is_removed(deployed: Deployed, acme: dict[str, str]) -> None:
         pass
     (shown,) = json.loads(deployed.operate("partner", "list", "--json"))
     assert shown["removed_at"] is not None
+
+
+def _a_deposit() -> bytes:
+    data = {"wallet_id": str(uuid.uuid4()), "amount": 1, "currency": "KES"}
+    key = str(uuid.uuid4())
+    message = {"version": 1, "idempotency_key": key, "type": "deposit", "data": data}
+    return json.dumps(message).encode()
+
+
+def _next_event(channel: Any, queue: str) -> dict[str, Any]:
+    method, _, body = wait_until(
+        lambda: (got := channel.basic_get(queue, auto_ack=True))[0] and got, 30
+    )
+    event: dict[str, Any] = json.loads(body)
+    return event
 
 
 @contextmanager

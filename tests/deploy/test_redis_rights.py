@@ -28,6 +28,7 @@ _NOBODY = [
 _REFUSED = {
     "tekana_api": [*_NOBODY, "PUBLISH tekana:decided x"],
     "tekana_ledger": [*_NOBODY, "SUBSCRIBE tekana:decided", "PUBLISH other x"],
+    "tekana_inbox": [*_NOBODY, "SUBSCRIBE tekana:decided", "PUBLISH tekana:decided x"],
     "health": [*_NOBODY, "GET i:1", "SUBSCRIBE tekana:decided"],
 }
 
