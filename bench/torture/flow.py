@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench.torture.http import Http
 from bench.torture.journal import FINAL
@@ -24,6 +24,13 @@ Fly = Callable[[], Awaitable[bool]]
 """Sends one canary; whether it was decided while one waited."""
 
 
+class Back(NamedTuple):
+    """Seconds until money flowed again over HTTP, and over a partner's queues."""
+
+    http_s: float
+    partner_s: float
+
+
 class Stuck(Exception):
     """Money did not flow again in time; what is missing is named."""
 
@@ -40,12 +47,13 @@ class Flow:
         self._plan = plan
         self.wallets = wallets
 
-    async def back(self, timeout_s: float) -> float:
-        """Seconds until one canary sent after the call was decided, for each API and partition.
+    async def back(self, timeout_s: float) -> Back:
+        """Wait until one canary sent after the call was decided, for each API and partition.
 
         Raises: Stuck.
         """
-        begun = last = time.monotonic()
+        begun = time.monotonic()
+        by_door = {True: 0.0, False: 0.0}
         missing = {
             (address, partition)
             for address in range(len(self._http.addresses))
@@ -72,9 +80,9 @@ class Flow:
                 way = flying.pop(task)
                 if task.result() and way in missing:
                     missing.discard(way)
-                    last = time.monotonic()
+                    by_door[way == _BY_QUEUE] = time.monotonic() - begun
         await asyncio.gather(*flying)
-        return last - begun
+        return Back(by_door[False], by_door[True])
 
     async def _flies(self, address: int, partition: int) -> bool:
         """Send one canary and say whether it was decided while we waited."""

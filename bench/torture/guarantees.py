@@ -30,13 +30,14 @@ def figures(stored: dict[str, Any]) -> str:
         f"Broken promises: {len(stored['violations'])}."
     )
     head = (
-        "| fault | times | alone | flow back, alone, at most | in company, at most | "
+        "| fault | times | flow back over HTTP, at most | over queues, at most | alone, at most | "
         "longest time without an outcome |"
     )
     lines = [told, "", *stored["notices"], head, "| --- | --: | --: | --: | --: | --: |"]
     lines += [
-        f"| {kind} | {each['count']} | {each['alone']} | {_seconds(each['back_alone_most_s'])} "
-        f"| {_seconds(each['back_most_s'])} | {_seconds(each['gap_most_s'])} |"
+        f"| {kind} | {each['count']} | {_seconds(each['back_http_most_s'])} "
+        f"| {_seconds(each['back_partner_most_s'])} | {_seconds(each['back_alone_most_s'])} "
+        f"| {_seconds(each['gap_most_s'])} |"
         for kind, each in stored["kinds"].items()
     ]
     return "\n".join(lines)

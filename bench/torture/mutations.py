@@ -77,8 +77,8 @@ MUTATIONS: Final = (
         "        kept = vars(self.office.ledger).setdefault('kept', {})\n"
         "        lane.partition._held = kept.setdefault(lane.number, [])\n"
         "        channel.basic_consume(\n            partition_queue",
-        "tests/workers/test_faults.py::"
-        "test_a_broker_that_restarts_with_a_backlog_loses_nothing_and_keeps_the_order",
+        "tests/workers/test_reconnect.py::"
+        "test_what_was_held_when_the_connection_was_lost_is_dropped",
     ),
     Mutation(
         "basic.cancel on shutdown",

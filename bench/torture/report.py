@@ -44,8 +44,9 @@ def summary(stored: dict[str, Any]) -> str:
     )
     lines.append(", ".join(f"{counts[name]:,} {name}" for name in _TOLD))
     lines += [
-        f"  {kind:<24} {figures['count']:>4}   back within {figures['back_most_s']} s"
-        f" (alone {figures['alone']}), longest gap {figures['gap_most_s']} s"
+        f"  {kind:<22} {figures['count']:>4}   back within {figures['back_http_most_s']} s over "
+        f"HTTP, {figures['back_partner_most_s']} s over queues; longest gap "
+        f"{figures['gap_most_s']} s"
         for kind, figures in stored["kinds"].items()
     ]
     broken = len(stored["violations"])
@@ -112,6 +113,8 @@ def _kinds(result: Result) -> dict[str, dict[str, Any]]:
             "count": len(rounds),
             "alone": sum(len(made.faults) == 1 for made in rounds),
             "back_most_s": _most(made.back_s for made in rounds),
+            "back_http_most_s": _most(made.back_http_s for made in rounds),
+            "back_partner_most_s": _most(made.back_partner_s for made in rounds),
             "back_alone_most_s": _most(made.back_s for made in rounds if len(made.faults) == 1),
             "gap_most_s": _most(made.gap_s for made in rounds),
         }

@@ -62,6 +62,9 @@ class Round:
     faults: list[Struck] = field(default_factory=list)
     back_s: float | None = None
     """Seconds from the return of the last part to the flow's; None if it stayed away."""
+    back_http_s: float | None = None
+    back_partner_s: float | None = None
+    """The same over HTTP alone, and over a partner's queues alone, there and back."""
     patience_s: float = 0.0
     gap_s: float = 0.0
     """The longest time without any outcome that a client saw, from the first fault on."""
@@ -222,7 +225,8 @@ class _Torture:
         names = " + ".join(each.fault.kind for each in planned)
         with self.steps.step(f"round {number}: {names}"):
             made.faults += await asyncio.gather(*(self._strike(number, each) for each in planned))
-            made.back_s = await self.world.flow.back(_STUCK_AFTER_S)
+            made.back_http_s, made.back_partner_s = await self.world.flow.back(_STUCK_AFTER_S)
+            made.back_s = max(made.back_http_s, made.back_partner_s)
         made.gap_s = _longest_gap(self.result.journal, began)
         self.steps.say(_told(self._since(), made))
 
@@ -292,6 +296,6 @@ def _told(at_s: float, made: Round) -> str:
     )
     late = made.back_s is not None and made.back_s > made.patience_s
     return (
-        f"{at_s:7.1f} s  round {made.number}: {faults}; flow back after {made.back_s:.1f} s"
-        f"{' LATE' if late else ''}"
+        f"{at_s:7.1f} s  round {made.number}: {faults}; flow back after {made.back_http_s:.1f} s "
+        f"over HTTP, {made.back_partner_s:.1f} s over queues{' LATE' if late else ''}"
     )
