@@ -63,3 +63,11 @@ def test_migrate_may_be_run_again(house: House) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "The database and the broker are ready.\n"
+
+
+def test_a_callback_worker_without_keys_says_what_to_set(house: House) -> None:
+    done = run(house, "worker", "callbacks", secret_keys=None)
+
+    assert done.returncode == 1
+    assert "Set TEKANA_SECRET_KEYS" in done.stderr
+    assert "Traceback" not in done.stderr

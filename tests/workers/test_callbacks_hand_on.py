@@ -1,0 +1,127 @@
+"""From the outbox to deliveries and to partners' queues, whatever the broker does."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import amqp
+import pytest
+
+from config import broker
+from ops.stack.services import Services
+from producers.connection import connection, open_channel
+from storage.engine import callbacks_engine
+from tests.bookkeeping import CLIENT
+from tests.workers.callback_house import CallbackHouse
+from tests.workers.house import PARTITIONS
+from workers.callbacks.hand_on import HandOn
+from workers.partners.outbound import Outbound
+
+
+@pytest.fixture
+def house(services: Services, tmp_path: Path) -> Iterator[CallbackHouse]:
+    made = CallbackHouse(services, tmp_path)
+    yield made
+    made.close()
+
+
+@contextmanager
+def handing_on(house: CallbackHouse, broker_url: str, told: list[str]) -> Iterator[HandOn]:
+    engine = callbacks_engine(house.settings)
+    outbound = Outbound(broker_url, confirm_timeout_s=1)
+    yield HandOn(engine, outbound, told.append)
+    outbound.close()
+    engine.dispose()
+
+
+def left_pending(house: CallbackHouse) -> int:
+    return int(house.rows("SELECT count(*) FROM events WHERE pending")[0][0])
+
+
+def make_old(house: CallbackHouse) -> list[tuple[str, int]]:
+    """Have all rows wait for long, and name those that do."""
+    house.run("UPDATE events SET at = at - interval '10 seconds'")
+    rows = house.rows("SELECT DISTINCT at, xact FROM events WHERE pending")
+    return [(row.at.isoformat(), row.xact) for row in rows]
+
+
+def test_what_is_for_a_partner_waits_for_the_broker_and_its_endpoint_does_not(
+    house: CallbackHouse,
+) -> None:
+    endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
+    house.run(f"INSERT INTO partners (client_id, rate_per_s) VALUES ({CLIENT}, 100)")
+    house.decide(house.transfers(20))
+    refs = make_old(house)
+    told: list[str] = []
+
+    with handing_on(house, "amqp://nobody:nothing@127.0.0.1:9/none", told) as away:
+        away.named(refs)
+        assert left_pending(house) > 0
+        assert house.statuses(endpoint) == {"pending": 20}
+        assert told == [endpoint.id]
+
+    url = house.settings.broker_url.get_secret_value()
+    received = _bound(url)
+    with handing_on(house, url, told) as back:
+        back.left()
+
+    assert left_pending(house) == 0
+    assert house.statuses(endpoint) == {"pending": 20}, "they were added once"
+    events = _drained(received)
+    assert len({event["id"] for event in events}) == len(events) == 60
+    assert {event["type"] for event in events} == {"instruction.succeeded", "entry.posted"}
+
+
+def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(
+    house: CallbackHouse,
+) -> None:
+    endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
+    for turn in range(4):
+        house.decide(house.transfers(PARTITIONS, prefix=f"t{turn}-"))
+    refs = make_old(house)
+    assert len(refs) > 20
+    told: list[str] = []
+
+    with handing_on(house, house.settings.broker_url.get_secret_value(), told) as here:
+        here.left()
+        here.left()
+        here.named(refs)
+
+    assert left_pending(house) == 0
+    assert house.statuses(endpoint) == {"pending": 4 * PARTITIONS}
+    assert set(told) == {endpoint.id}
+
+
+def test_an_endpoint_that_was_disabled_meanwhile_gets_nothing(house: CallbackHouse) -> None:
+    endpoint = house.endpoint("http://127.0.0.1:9/")
+    house.decide(house.transfers(3))
+    house.run("UPDATE callback_endpoints SET enabled = false, disabled_at = now()")
+    told: list[str] = []
+
+    with handing_on(house, house.settings.broker_url.get_secret_value(), told) as here:
+        here.named(make_old(house))
+
+    assert left_pending(house) == 0
+    assert house.statuses(endpoint) == {}
+    assert told == []
+
+
+def _bound(url: str) -> amqp.Channel:
+    """A channel on which the queue of the partner `tests` exists."""
+    opening = connection(url, "test")
+    channel = open_channel(opening)
+    queue = broker.outbox_queue("tests")
+    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=queue.arguments)
+    channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
+    return channel
+
+
+def _drained(channel: amqp.Channel) -> list[dict[str, str]]:
+    found = []
+    while (
+        message := channel.basic_get(broker.outbox_queue("tests").name, no_ack=True)
+    ) is not None:
+        found.append(json.loads(message.body))
+    channel.connection.close()
+    return found
