@@ -89,7 +89,7 @@ def _counts(result: Result) -> dict[str, int]:
         "faults": len(struck),
         "kinds": len({each.kind for each in struck}),
         "rounds": len(result.rounds),
-        "late": sum(made.back_s is None or made.back_s > made.patience_s for made in result.rounds),
+        "late": sum(made.late for made in result.rounds),
         "sent": len(case.bodies),
         "accepted": len(accepted),
         "refused": len(refused),

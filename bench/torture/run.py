@@ -24,6 +24,7 @@ from bench.torture.faults import Fault, Scene, Table
 from bench.torture.flow import Stuck
 from bench.torture.journal import FINAL, Journal
 from bench.torture.pace import Pace
+from bench.torture.poison import spread
 from bench.torture.schedule import Planned, rounds
 from bench.torture.town import Town
 from bench.torture.world import World
@@ -68,6 +69,11 @@ class Round:
     patience_s: float = 0.0
     gap_s: float = 0.0
     """The longest time without any outcome that a client saw, from the first fault on."""
+
+    @property
+    def late(self) -> bool:
+        """Whether the flow came back later than its target, or never."""
+        return self.back_s is None or self.back_s > self.patience_s
 
 
 @dataclass(slots=True)
@@ -125,7 +131,7 @@ def run(options: Options, folder: Path, steps: Steps) -> Result:
         with steps.step("everything decided again and compared"):
             result.violations += check(result.journal, result.books)
     finally:
-        if result.violations:
+        if result.violations or any(made.late for made in result.rounds):
             kept = folder.parent / "torture-failed" / f"logs-{options.seed}"
             shutil.copytree(folder / "logs", kept, dirs_exist_ok=True)
         for service in ground.services.recorded().values():
@@ -204,6 +210,9 @@ class _Torture:
     async def _break_things(self) -> None:
         stopping = asyncio.Event()
         lanes = self.world.start(stopping)
+        chance = random.Random(f"poison {self.result.options.seed}")
+        url = self.ground.services.broker_url
+        lanes.append(asyncio.create_task(spread(url, self.result.journal, chance, stopping)))
         self.begun = time.monotonic()
         ends_at = self.begun + self.result.options.minutes * 60
         chance = random.Random(f"pauses {self.result.options.seed}")
@@ -294,8 +303,7 @@ def _told(at_s: float, made: Round) -> str:
     faults = " + ".join(
         f"{each.kind}{f' ({each.detail})' if each.detail else ''}" for each in made.faults
     )
-    late = made.back_s is not None and made.back_s > made.patience_s
     return (
         f"{at_s:7.1f} s  round {made.number}: {faults}; flow back after {made.back_http_s:.1f} s "
-        f"over HTTP, {made.back_partner_s:.1f} s over queues{' LATE' if late else ''}"
+        f"over HTTP, {made.back_partner_s:.1f} s over queues{' LATE' if made.late else ''}"
     )
