@@ -183,7 +183,7 @@ class PartnerHouse(House):
 
     def inbox(self, **overrides: Any) -> Worker:
         """Start an inbox worker."""
-        return self.start("inbox", **overrides)
+        return self.start("worker", "inbox", **overrides)
 
     def everything(self) -> None:
         """Start one worker of each kind."""
@@ -214,7 +214,7 @@ class PartnerHouse(House):
 
     def callbacks(self, **overrides: Any) -> Worker:
         """Start a callback worker, which tells partners what was decided."""
-        return self.start("callbacks", **overrides)
+        return self.start("worker", "callbacks", **overrides)
 
     @contextmanager
     def impersonator(self) -> Iterator[str]:
@@ -241,6 +241,10 @@ class PartnerHouse(House):
                 if instruction.idempotency_key == key:
                     return properties, instruction
         raise AssertionError
+
+    def beat(self) -> Worker:
+        """Start beat, which has callback workers look for what was forgotten."""
+        return self.start("beat")
 
     def receipts(self, bank: Bank) -> list[dict[str, Any]]:
         """The receipts in the ledger's database, oldest first."""

@@ -45,7 +45,7 @@ class Worker:
         self.log_file = folder / f"{name}.log"
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops", "worker", *arguments],
+                [sys.executable, "-m", "ops", *arguments],
                 cwd=ROOT,
                 env=environment(settings) | {"TEKANA_READY_FILE": str(self.ready_file)},
                 stdout=log,
@@ -107,7 +107,7 @@ class House:
 
     def worker(self, partitions: str = "0-7", **overrides: Any) -> Worker:
         """Start a ledger worker."""
-        return self.start("ledger", "--partitions", partitions, **overrides)
+        return self.start("worker", "ledger", "--partitions", partitions, **overrides)
 
     def start(self, *arguments: str, **overrides: Any) -> Worker:
         """Start a worker process."""
