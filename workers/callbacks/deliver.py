@@ -107,7 +107,7 @@ class Deliverer:
                 delivering.postpone(connection, lease, UNREADABLE_WAIT_S)
             return False
         turn = _Turn(lease, secrets, _Watch(until_s, self._stopping))
-        if lease.failing_since is not None and not self._probe(turn):
+        if turn.failing and not self._probe(turn):
             return False
         return self._stream(turn)
 
@@ -116,10 +116,11 @@ class Deliverer:
         batch = self._prepared(turn, limit=1)
         self._start(turn, batch)
         attempts = batch.attempts()
-        health = _health(attempts, turn.lease)
+        health = _health(attempts, turn.failing_for_s)
         answers = not health.unknown and not health.failing and not health.gone
         if not self._mark(turn, batch, attempts, health, release=not answers) or not answers:
             return False
+        turn.failing, turn.failing_for_s = False, 0.0
         log.info("an endpoint answers again", extra={"endpoint_id": turn.lease.id})
         with self._engine.connect() as connection:
             delivering.catch_up(connection, turn.lease.id)
@@ -132,7 +133,7 @@ class Deliverer:
         while True:
             following = self._prepared(turn, but=batch.due)
             attempts = batch.attempts()
-            health = _health(attempts, turn.lease)
+            health = _health(attempts, turn.failing_for_s)
             over = not (following.due and turn.watch.goes_on()) or health.failing or health.gone
             if not over:
                 self._start(turn, following)
@@ -143,7 +144,9 @@ class Deliverer:
             if not goes_on:
                 # What has been started is still waited for, and noted if we may.
                 attempts = batch.attempts()
-                self._mark(turn, batch, attempts, _health(attempts, turn.lease), release=True)
+                self._mark(
+                    turn, batch, attempts, _health(attempts, turn.failing_for_s), release=True
+                )
                 return True
 
     def _prepared(
@@ -187,9 +190,9 @@ class Deliverer:
                 return False
             if health.gone:
                 log.warning("an endpoint is gone: disabled", extra=about)
-            elif health.failing and turn.lease.failing_since is None:
+            elif health.failing and not turn.failing:
                 log.warning("an endpoint fails", extra=about)
-            elif health.failing and turn.lease.failing_for_s > schedule.ROUND_S:
+            elif health.failing and turn.failing_for_s > schedule.ROUND_S:
                 delivering.give_up(connection, turn.lease.id, schedule.ROUND_S)
         turn.leased_until = left.leased_until
         return bool(left.enabled and left.url == turn.lease.url)
@@ -203,6 +206,8 @@ class _Turn:
         self.secrets = secrets
         self.watch = watch
         self.leased_until: datetime = lease.leased_until
+        self.failing = lease.failing_since is not None
+        self.failing_for_s: float = lease.failing_for_s or 0.0
         self.outbox = _Events(lease.client_id)
 
 
@@ -291,7 +296,7 @@ def _tried(due: Due, attempt: Attempt | None) -> Tried:
     return Tried(due, "pending", max(wait_s, attempt.retry_after_s or 0.0), record)
 
 
-def _health(made: Sequence[Attempt | None], lease: Row[Any]) -> Health:
+def _health(made: Sequence[Attempt | None], failing_for_s: float) -> Health:
     """What a round says of its endpoint: it fails if nothing was accepted, or if it says so."""
     attempts = [attempt for attempt in made if attempt is not None]
     if not attempts:
@@ -307,4 +312,4 @@ def _health(made: Sequence[Attempt | None], lease: Row[Any]) -> Health:
         return Health(failing=True, probe_wait_s=max(waits_s))
     if any(attempt.accepted for attempt in attempts):
         return Health()
-    return Health(failing=True, probe_wait_s=schedule.probe_wait_s(lease.failing_for_s or 0))
+    return Health(failing=True, probe_wait_s=schedule.probe_wait_s(failing_for_s))
