@@ -233,6 +233,10 @@ class Ground:
         module = "bench.without_outbox"
         return [BenchWorker(f"untold-{part}", self, [module, part]) for part in ("0-3", "4-7")]
 
+    def inbox(self) -> Worker:
+        """A worker for what partners publish."""
+        return self._worker("inbox", ["worker", "inbox"])
+
     def callbacks(self) -> list[Worker]:
         """A callback worker, and the beat that tells it when to look."""
         return [self._worker("callbacks", ["worker", "callbacks"]), self._worker("beat", ["beat"])]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.bench import Bench
-from bench.figures import aged, callbacks, drain, intake, memory, store, whole
+from bench.figures import aged, callbacks, drain, intake, memory, partners, store, whole
 from bench.results import Figure
 from bench.sizes import Sizes
 
@@ -24,12 +24,13 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.28),
-    Group(drain.NAMES, drain.measure, 0.46),
-    Group(memory.NAMES, memory.measure, 0.50),
-    Group(intake.NAMES, intake.measure, 0.60),
-    Group(whole.NAMES, whole.measure, 0.64),
-    Group(callbacks.NAMES, callbacks.measure, 0.84),
+    Group(store.NAMES, store.measure, 0.25),
+    Group(drain.NAMES, drain.measure, 0.40),
+    Group(memory.NAMES, memory.measure, 0.44),
+    Group(intake.NAMES, intake.measure, 0.53),
+    Group(whole.NAMES, whole.measure, 0.57),
+    Group(callbacks.NAMES, callbacks.measure, 0.75),
+    Group(partners.NAMES, partners.measure, 0.90),
 )
 
 _GROUPS_WITH_AGED: Final = (
@@ -38,7 +39,8 @@ _GROUPS_WITH_AGED: Final = (
     Group(memory.NAMES, memory.measure, 0.35),
     Group(intake.NAMES, intake.measure, 0.44),
     Group(whole.NAMES, whole.measure, 0.46),
-    Group(callbacks.NAMES, callbacks.measure, 0.62),
+    Group(callbacks.NAMES, callbacks.measure, 0.58),
+    Group(partners.NAMES, partners.measure, 0.68),
     Group(aged.NAMES, aged.measure, 0.92),
 )
 

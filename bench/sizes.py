@@ -26,6 +26,10 @@ class Sizes:
     callback_rounds: int
     callback_events: int
     callbacks_s: float
+    partner_rounds: int
+    partner_messages: int
+    partner_s: float
+    partner_flood: int
     aged_transfers: int
     """0: the store is not measured with so many transfers in it."""
 
@@ -48,6 +52,10 @@ FULL = Sizes(
     callback_rounds=3,
     callback_events=5_000,
     callbacks_s=20,
+    partner_rounds=3,
+    partner_messages=20_000,
+    partner_s=20,
+    partner_flood=100_000,
     aged_transfers=10_000_000,
 )
 
@@ -69,6 +77,10 @@ QUICK = Sizes(
     callback_rounds=2,
     callback_events=1_500,
     callbacks_s=5,
+    partner_rounds=1,
+    partner_messages=8_000,
+    partner_s=4,
+    partner_flood=15_000,
     aged_transfers=0,
 )
 
@@ -90,5 +102,9 @@ SMOKE = Sizes(
     callback_rounds=1,
     callback_events=100,
     callbacks_s=1,
+    partner_rounds=1,
+    partner_messages=300,
+    partner_s=1,
+    partner_flood=500,
     aged_transfers=0,
 )
