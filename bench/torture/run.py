@@ -42,8 +42,10 @@ _UNTOLD: Final = """
 """
 
 _SOONER: Final = (
-    "UPDATE deliveries SET next_attempt_at = now()"
-    " WHERE status = 'pending' AND next_attempt_at > now() + interval '15 s'",
+    """
+    UPDATE deliveries SET next_attempt_at = now()
+    WHERE status = 'pending' AND next_attempt_at > now() + interval '15 s'
+    """,
     "UPDATE callback_endpoints SET probe_at = now() WHERE probe_at > now() + interval '15 s'",
 )
 
