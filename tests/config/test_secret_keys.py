@@ -42,6 +42,7 @@ def test_the_first_key_is_the_first() -> None:
         "key:" + base64.b64encode(bytes(32)).decode().rstrip("="),
         "key:" + "!" * 44,
     ],
+    ids=range(15),  # Keys differ from run to run, and names of tests must not.
 )
 def test_what_is_no_list_of_keys_stops_the_start_and_is_not_repeated(text: str) -> None:
     with pytest.raises(SettingsError) as refusal:

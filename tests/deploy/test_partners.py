@@ -88,9 +88,7 @@ def _a_deposit() -> bytes:
 
 
 def _next_event(channel: Any, queue: str) -> dict[str, Any]:
-    _, _, body = wait_until(
-        lambda: (got := channel.basic_get(queue, auto_ack=True))[0] and got, 30
-    )
+    _, _, body = wait_until(lambda: (got := channel.basic_get(queue, auto_ack=True))[0] and got, 30)
     event: dict[str, Any] = json.loads(body)
     return event
 
