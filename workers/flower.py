@@ -25,18 +25,21 @@ EVENTS_PER_MESSAGE: Final = 300
 
 
 class TokenBucket:
-    """Allows so many a second, and as many at once. A rate of 0 allows none."""
+    """Allows so many a second, and those of `holds_s` seconds at once. A rate of 0 allows none."""
 
-    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_s: float, clock: Callable[[], float] = time.monotonic, holds_s: float = 1.0
+    ) -> None:
         self._per_s = per_s
         self._clock = clock
-        self._left = float(per_s)
+        self._most = max(min(per_s, 1.0), per_s * holds_s)
+        self._left = self._most
         self._at = clock()
 
     def take(self, wanted: int) -> int:
         """How many of those wanted are allowed now; they are spent."""
         now = self._clock()
-        self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
+        self._left = min(self._most, self._left + (now - self._at) * self._per_s)
         self._at = now
         allowed = min(wanted, int(self._left))
         self._left -= allowed

@@ -152,7 +152,7 @@ def test_a_rate_slows_its_partner_drops_nothing_and_slows_nobody_else(
     assert time.monotonic() - began_at < 2
     assert len(slow.of(*RECEIPTS)) < 100
     slow.await_events(200, *RECEIPTS)
-    # Forty at once, and the rest at forty a second.
+    # A tenth of forty at once, and the rest at forty a second.
     assert 3 < time.monotonic() - began_at < 20
     assert [each.key for each in slow.of(*RECEIPTS)] == [slow.named(f"k{n}") for n in range(1, 201)]
 

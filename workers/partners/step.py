@@ -42,6 +42,9 @@ LOOK_EVERY_S: Final = 1.0
 SLOWED_S: Final = 0.05
 """How long a partner that is above its rate waits, so that its turns are not tiny."""
 
+BURST_S: Final = 0.1
+"""So much of its rate a partner may use at once."""
+
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MOST_S: Final = 1.0
 
@@ -82,7 +85,7 @@ class InboxLane(Lane):
     def become(self, partner: Partner) -> None:
         """Go by what the partner is now."""
         self.partner = partner
-        self._bucket = TokenBucket(partner.rate_per_s)
+        self._bucket = TokenBucket(partner.rate_per_s, holds_s=BURST_S)
 
     def next_turn(self, desk: Desk) -> Turn | None:
         """The turn that failed before, or one of as many messages as the rate allows now."""
