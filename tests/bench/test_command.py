@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from bench.figures import callbacks, drain, intake, lone, memory, steady, store
+from bench.figures import callbacks, drain, intake, lone, memory, partners, steady, store
 from ops.stack.folder import CHECKOUT, DEFAULT_RUN_FOLDER
 
 
@@ -22,7 +22,7 @@ def test_a_smoke_run_measures_every_figure_verifies_and_leaves_nothing(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     run = json.loads(path.read_text())
     measured = [figure["name"] for figure in run["figures"]]
-    groups = (store, drain, memory, intake, lone, steady, callbacks)
+    groups = (store, drain, memory, intake, lone, steady, callbacks, partners)
     assert measured == [name for group in groups for name in group.NAMES]
     assert run["unmeasured"] == []
     assert run["verify"]["findings"] == []
