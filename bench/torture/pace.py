@@ -2,7 +2,7 @@
 
 import time
 
-_OWED_MOST_S = 20.0
+_OWED_MOST_S = 6.0
 """Seconds of traffic that are made up for after an outage; what is owed beyond is dropped."""
 
 
