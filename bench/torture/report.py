@@ -70,7 +70,8 @@ def failure(result: Result, folder: Path) -> str:
     lines += [
         "",
         f"The journal is in {journal}, the schedule in {schedule}.",
-        f"Repeat it: ./tekana torture --minutes {options.minutes:g} --seed {options.seed}{kinds}",
+        f"Repeat it: ./tekana torture --minutes {options.minutes:g} --seed {options.seed} "
+        f"--rate {options.per_s:g}{kinds}",
     ]
     return "\n".join(lines)
 

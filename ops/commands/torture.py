@@ -16,7 +16,13 @@ import click
     help="Draws traffic and faults. Without: any, and it is told.",
 )
 @click.option("--faults", help="Only kinds that begin so, such as postgres,ledger.kill.")
-@click.option("--rate", type=click.FloatRange(1), default=250.0, show_default=True, help="Instructions a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(1),
+    default=250.0,
+    show_default=True,
+    help="Instructions a second.",
+)
 @click.option(
     "--json",
     "json_path",
