@@ -67,11 +67,11 @@ def failure(result: Result, folder: Path) -> str:
         lines += ["", f"History of wallet {wallet_id}:", *_history(case, wallet_id)]
     kinds = f" --faults {','.join(result.options.kinds)}" if result.options.kinds else ""
     options = result.options
+    arguments = f"--minutes {options.minutes:g} --seed {options.seed} --rate {options.per_s:g}"
     lines += [
         "",
         f"The journal is in {journal}, the schedule in {schedule}.",
-        f"Repeat it: ./tekana torture --minutes {options.minutes:g} --seed {options.seed} "
-        f"--rate {options.per_s:g}{kinds}",
+        f"Repeat it: ./tekana torture {arguments}{kinds}",
     ]
     return "\n".join(lines)
 
