@@ -23,7 +23,7 @@ _CHECKS = {
     "asyncapi": ("-m", "ops.asyncapi"),
     "security": ("-m", "bandit", "--quiet", "--recursive", "--skip", _ASKED_BY_RUFF, *_PACKAGES),
 }
-_IN_TWO_HALVES = ("--numprocesses=2", "--dist=loadfile")
+_IN_TWO_HALVES = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
