@@ -60,12 +60,12 @@ class _Batch:
         if self.replay(instruction):
             return
         match instruction:
+            case Transfer() | Deposit() | Withdrawal():
+                outcome = self.move_money(instruction)
             case CustomerOpen():
                 outcome = self.open_customer(instruction)
             case WalletOpen():
                 outcome = self.open_wallet(instruction)
-            case Deposit() | Withdrawal() | Transfer():
-                outcome = self.move_money(instruction)
         self.answer(instruction, outcome)
 
     def replay(self, instruction: Instruction) -> bool:

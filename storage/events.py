@@ -5,12 +5,12 @@ says with one byte for each what of it is told; the events themselves are made o
 instructions when they are read or sent (`docs/decisions/0060-the-outbox.md`).
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, text
 
 from domain.books import Answer, Books, Posting
@@ -176,7 +176,7 @@ def add_documents(
         "at": at,
         "client_id": client_id,
         "pending": pending,
-        "documents": json.dumps(documents),
+        "documents": to_json(documents).decode(),
     }
     return _waited_for(connection.execute(WRITE_DOCUMENTS, named), at)
 

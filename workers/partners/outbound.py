@@ -1,9 +1,10 @@
 """Events to the queues of partners, each confirmed by the broker."""
 
-import json
 import logging
 from collections.abc import Sequence
 from typing import Final
+
+from pydantic_core import to_json
 
 from config.broker import Queue, outbox_queue
 from domain.events import Event
@@ -13,8 +14,6 @@ from producers.publisher import Publisher
 log = logging.getLogger(__name__)
 
 _CONFIRM_TIMEOUT_S: Final = 5.0
-
-_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Outbound:
@@ -64,7 +63,7 @@ def _outgoing(queue: Queue, event: Event) -> Outgoing:
     return Outgoing(
         exchange=queue.exchange,
         routing_key=queue.routing_key,
-        body=_TO_JSON.encode(event.envelope()).encode(),
+        body=to_json(event.envelope()),
         message_id=event.id,
         type=event.type.value,
     )
