@@ -78,6 +78,7 @@ class Transfers:
         """One transfer, as a worker has it after decoding."""
         data = TransferData.model_validate(self.data(source, destination))
         made = instruct(self.client_id, self.key(), data, "transfer", datetime.now(UTC))
+        assert made.id  # It is computed once, and a worker has it from reading the message.
         return cast(Transfer, made)
 
     def many(self, count: int, source: Draw, destination: Draw) -> list[Transfer]:
