@@ -11,8 +11,8 @@ from xml.sax.saxutils import escape
 from bench.report import number_text, target_text
 from bench.results import Figure
 
-_WIDTH: Final = 880
-_LEFT: Final = 290
+_WIDTH: Final = 920
+_LEFT: Final = 330
 _RIGHT: Final = 210
 """Room for the words behind a bar that reaches the end of the axis."""
 
