@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import Celery
@@ -37,8 +38,8 @@ CONNECT_S: Final = 2
 class Handover:
     """Passes on which transactions have events that somebody waits for.
 
-    `app` knows where the task's queue is. Connects when there is something to say, in a
-    thread of its own that ends with the process.
+    `app` knows where the task's queue is. Connects in a thread of its own, which ends with the
+    process.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -52,10 +53,12 @@ class Handover:
 
     def hand_on(self, written: Written) -> None:
         """Have it told, soon or never. Returns at once and never raises; for one thread."""
-        try:
+        with suppress(queue.Full):
             self._waiting.put_nowait(written)
-        except queue.Full:
-            return
+        self.open()
+
+    def open(self) -> None:
+        """Connect already, so that the first event waits for nothing. Returns at once."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="handover", daemon=True)
             self._thread.start()
@@ -68,8 +71,9 @@ class Handover:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            batch = self._gathered()
             try:
+                self._connect()
+                batch = self._gathered()
                 if batch:
                     self._tell(batch)
             except Exception as error:  # noqa: BLE001  The sweep finds what is not told.
@@ -89,14 +93,15 @@ class Handover:
             batch.append(self._waiting.get_nowait())
         return batch
 
+    def _connect(self) -> None:
+        if self._producer is not None:
+            return
+        # Nobody would send heartbeats while there is nothing to say.
+        self._connection = self._app.connection_for_write(heartbeat=0, connect_timeout=CONNECT_S)
+        self._connection.connect()
+        self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
+
     def _tell(self, batch: list[Written]) -> None:
-        if self._producer is None:
-            # Nobody would send heartbeats while there is nothing to say.
-            self._connection = self._app.connection_for_write(
-                heartbeat=0, connect_timeout=CONNECT_S
-            )
-            self._connection.connect()
-            self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
         told = [[written.at.isoformat(), written.xact] for written in batch]
         self._app.send_task(
             HAND_ON, args=[told], producer=self._producer, retry=False, ignore_result=True

@@ -39,6 +39,7 @@ class LedgerStep(ChannelStep):
 
     def _begin(self) -> None:
         self.office.events.connect(self._consumer.event_dispatcher)
+        self.office.handover.open()
         self._lanes = [PartitionLane(number) for number in self.numbers]
         for lane in self._lanes:
             self._open(lane)
