@@ -23,6 +23,8 @@ _LEDGER_OPTIONS: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # Wallets come out of the index in the order in which they are locked: nothing to sort.
+    "enable_bitmapscan": "off",
     "jit": "off",
     # A worker that was stopped in mid-transaction must not hold its wallets for ever.
     "idle_in_transaction_session_timeout": "10s",

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from celery import Celery
 from sqlalchemy import Engine
 
+from config.collector import settle_collector
 from config.logs import configure_logging, described
 from config.settings import Settings
 from storage.engine import ledger_engine
@@ -54,6 +55,7 @@ def run_ledger_worker(settings: Settings, numbers: list[int]) -> NoReturn:
         without_mingle=True,
         quiet=True,
     )
+    settle_collector()
     worker.start()
     sys.exit(worker.exitcode)
 

@@ -16,6 +16,7 @@ from bench.ground import BOOKS, PARTITIONS
 from bench.pgbench import Pgbench
 from bench.results import Figure, Target
 from bench.transfers import Draw, always, uniform, zipf
+from config.collector import settle_collector
 from domain.instructions import Transfer
 from storage.engine import ledger_engine
 from storage.ledger import Ledger
@@ -111,9 +112,8 @@ class Store:
         first, made = list(islice(batches, _WARM_UP_BATCHES)), list(islice(batches, count))
         self._decide(first)
         self._bench.ground.settle()
-        # No worker has so many objects for the collector to walk through.
-        gc.collect()
-        gc.freeze()
+        # As a worker does; and no worker has so many objects for the collector to walk through.
+        settle_collector()
         begun = time.perf_counter()
         decided = self._decide(made)
         seconds = time.perf_counter() - begun

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 from celery import Celery
 from sqlalchemy import Engine
 
+from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
 from producers.instructions import publish_all
@@ -56,6 +57,7 @@ def run_inbox_worker(settings: Settings) -> NoReturn:
         without_mingle=True,
         quiet=True,
     )
+    settle_collector()
     worker.start()
     sys.exit(worker.exitcode)
 
