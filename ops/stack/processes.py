@@ -4,6 +4,7 @@ A record holds the pid, the process's start time as the kernel tells it and the 
 to. A pid alone proves nothing: after a crash or a reboot another program may have it.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -22,6 +23,13 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # Children of this very process stay zombies until they are waited for.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    """Processes outlive the command that started them; Popen would warn of each at its end."""
+    for child in _children.values():
+        child.returncode = child.poll() or 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from config import broker
+from ops.broker_admin import BrokerAdmin
 from ops.partners import USER_LIMITS, Asked, Provisioning
 from ops.stack.services import Services
 from producers import topology
@@ -55,6 +56,8 @@ def place(services: Services) -> Iterator[Place]:
     provisioning = Provisioning(settings, engine)
     urls = {}
     for name in ("acme", "other"):
+        # Users are the whole broker's, and another test may have left one of this name.
+        BrokerAdmin(services.rabbitmq.management_url, host).delete_user(broker.partner_user(name))
         asked = Asked(name, scopes=["deposits:write"])
         urls[name] = provisioning.add(asked, who="test", reason="test").broker_url or ""
     yield Place(url, **urls)
