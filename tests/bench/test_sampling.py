@@ -61,12 +61,12 @@ def test_transfers_are_what_a_worker_decodes():
     assert decode(encode(made)) == made
 
 
-def test_no_id_is_computed_before_the_clock_runs():
+def test_an_id_is_known_before_the_clock_runs_as_a_worker_knows_it_from_reading():
     draw = uniform(100, chance())
 
     made = Transfers(1, 8, chance()).one(draw, draw)
 
-    assert "id" not in vars(made)
+    assert "id" in vars(made)
 
 
 def test_a_batch_is_full_and_of_one_partition():
