@@ -71,6 +71,7 @@ def _check_partitions(settings: Settings) -> None:
             if classify(error) is not Fault.TRANSIENT:
                 raise
             _LOG.warning("waiting for Postgres", extra={"error": described(error)})
+            # Nothing else is to be done before it answers, and nobody tells when it does.
             time.sleep(_PAUSE_S)
         else:
             engine.dispose()

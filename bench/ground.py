@@ -193,10 +193,12 @@ class Ground:
                     known, until = count, time.monotonic() + _PATIENCE_S
                 if time.monotonic() > until:
                     raise OperatorError(f"{expected - count:,} instructions were never decided.")
+                # Two counts, of Postgres and of the broker, of which nobody tells.
                 time.sleep(_POLL_S)
             # What a worker was given and has not acknowledged is in no count of the broker's.
             while count != (now := instructions_count(engine)):
                 count = now
+                # Settled is what has not grown for so long.
                 time.sleep(_POLL_S)
         return count
 

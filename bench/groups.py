@@ -24,27 +24,22 @@ class Group:
 
 
 _GROUPS: Final = (
-    Group(store.NAMES, store.measure, 0.25),
-    Group(drain.NAMES, drain.measure, 0.40),
-    Group(memory.NAMES, memory.measure, 0.44),
-    Group(intake.NAMES, intake.measure, 0.53),
-    Group(whole.NAMES, whole.measure, 0.57),
-    Group(callbacks.NAMES, callbacks.measure, 0.75),
-    Group(partners.NAMES, partners.measure, 0.90),
+    (store, 0.25, 0.14),
+    (drain, 0.40, 0.30),
+    (memory, 0.44, 0.35),
+    (intake, 0.53, 0.44),
+    (whole, 0.57, 0.46),
+    (callbacks, 0.75, 0.58),
+    (partners, 0.90, 0.68),
 )
+"""Each with its share without the old ledger, and with it."""
 
-_GROUPS_WITH_AGED: Final = (
-    Group(store.NAMES, store.measure, 0.14),
-    Group(drain.NAMES, drain.measure, 0.30),
-    Group(memory.NAMES, memory.measure, 0.35),
-    Group(intake.NAMES, intake.measure, 0.44),
-    Group(whole.NAMES, whole.measure, 0.46),
-    Group(callbacks.NAMES, callbacks.measure, 0.58),
-    Group(partners.NAMES, partners.measure, 0.68),
-    Group(aged.NAMES, aged.measure, 0.92),
-)
+_AGED: Final = Group(aged.NAMES, aged.measure, 0.92)
 
 
 def groups(sizes: Sizes) -> tuple[Group, ...]:
     """The groups of a run of this size."""
-    return _GROUPS_WITH_AGED if sizes.aged_transfers else _GROUPS
+    if not sizes.aged_transfers:
+        return tuple(Group(each.NAMES, each.measure, share) for each, share, _ in _GROUPS)
+    with_aged = (Group(each.NAMES, each.measure, share) for each, _, share in _GROUPS)
+    return (*with_aged, _AGED)

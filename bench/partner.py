@@ -82,6 +82,7 @@ class BenchPartner:
             begun = time.perf_counter()
             for number in range(0, len(messages), _AT_ONCE):
                 due = begun + number / per_s
+                # The schedule stands, whether or not receipts come.
                 time.sleep(max(0.0, due - time.perf_counter()))
                 self.publish(messages[number : number + _AT_ONCE])
             receipts.await_all(len(messages))
@@ -140,6 +141,7 @@ class Receipts:
         while len(self.at) < count:
             if time.monotonic() > until:
                 raise OperatorError(f"{count - len(self.at)} messages have no receipt.")
+            # Their times are noted by the thread that reads, so looking seldom changes none.
             time.sleep(0.01)
 
     def _got(self, message: Any) -> None:

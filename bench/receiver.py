@@ -76,6 +76,7 @@ class Receiver:
                 known, until = count, time.monotonic() + _PATIENCE_S
             if time.monotonic() > until:
                 raise OperatorError(f"Of {expected} callbacks {count} came.")
+            # Their times are noted by the receiver's thread, so looking seldom changes none.
             time.sleep(_POLL_S)
 
     def per_s(self) -> float:

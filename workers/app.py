@@ -6,8 +6,9 @@ one it was published to, or decide it again behind our back, is off.
 """
 
 import math
+import sys
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import kombu.compression
 from amqp import serialization
@@ -19,6 +20,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.signals import setup_logging
 from kombu.connection import Connection
 
+from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
 
@@ -123,6 +125,24 @@ def celery_app(settings: Settings) -> Celery:
     )
     harden_decoding()
     return app
+
+
+def run_step_worker(app: Celery, node_name: str, settings: Settings) -> NoReturn:
+    """Run a worker whose step does all the work, in one thread, until SIGTERM; end the process."""
+    worker = app.Worker(
+        hostname=node_name,
+        pool="solo",
+        concurrency=1,
+        loglevel=settings.log_level,
+        exclude_queues=[DEFAULT_QUEUE],
+        task_events=True,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    settle_collector()
+    worker.start()
+    sys.exit(worker.exitcode)
 
 
 def heartbeat_interval_s(settings: Settings) -> int:

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Final, NoReturn
@@ -11,7 +10,6 @@ from typing import Final, NoReturn
 from celery import Celery
 from sqlalchemy import Engine
 
-from config.collector import settle_collector
 from config.logs import configure_logging, described
 from config.settings import Settings
 from storage.engine import ledger_engine
@@ -19,7 +17,7 @@ from storage.faults import Fault, classify
 from storage.ledger import Ledger
 from storage.outcomes import Outcomes
 from workers.announce import Announcer
-from workers.app import DEFAULT_QUEUE, celery_app
+from workers.app import celery_app, run_step_worker
 from workers.callbacks.app import callbacks_app
 from workers.flower import FlowerEvents
 from workers.handover import Handover
@@ -44,20 +42,7 @@ def run_ledger_worker(settings: Settings, numbers: list[int]) -> NoReturn:
     ledger = Ledger(engine, settings.partitions)
     await_database(ledger)
     app = ledger_app(settings, numbers, engine, ledger)
-    worker = app.Worker(
-        hostname=node_name(numbers),
-        pool="solo",
-        concurrency=1,
-        loglevel=settings.log_level,
-        exclude_queues=[DEFAULT_QUEUE],
-        task_events=True,
-        without_gossip=True,
-        without_mingle=True,
-        quiet=True,
-    )
-    settle_collector()
-    worker.start()
-    sys.exit(worker.exitcode)
+    run_step_worker(app, node_name(numbers), settings)
 
 
 def ledger_app(settings: Settings, numbers: list[int], engine: Engine, ledger: Ledger) -> Celery:

@@ -156,6 +156,7 @@ def _delays_ms(bench: Bench, waiting: Waiting, receiver: Receiver) -> list[float
         each, begun = round(_PACED_PER_S * _TICK_S), time.monotonic()
         ticks = round(seconds / _TICK_S)
         for number in range(ticks):
+            # The schedule is what is measured with: each batch leaves when it is due.
             time.sleep(max(0.0, begun + number * _TICK_S - time.monotonic()))
             waiting.publish_more(each, draw, draw)
         receiver.wait(ticks * each)

@@ -92,6 +92,7 @@ def _through_per_s(bench: Bench, partner: BenchPartner) -> float:
             while last < count:
                 if time.monotonic() > until:
                     raise OperatorError(f"{count - last} of a partner's messages are not decided.")
+                # A commit tells nobody; to look more often would take from what is measured.
                 time.sleep(_POLL_S)
                 now = instructions_count(engine) - before
                 if now > last:

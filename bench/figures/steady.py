@@ -85,5 +85,6 @@ def _delays_ms(sent: Sent, announced: Announced) -> list[float]:
     while missing := len(sent.due_at.keys() - announced.at.keys()):
         if time.monotonic() > until:
             raise OperatorError(f"{missing} accepted transfers have no outcome.")
+        # Their times are noted by another thread, so looking seldom changes none.
         time.sleep(0.05)
     return [(announced.at[each] - due) * 1000 for each, due in sent.due_at.items()]

@@ -80,6 +80,8 @@ MUTATIONS: Final = (
         "tests/workers/test_reconnect.py::"
         "test_what_was_held_when_the_connection_was_lost_is_dropped",
     ),
+    # The pause in it is the guard's absence made visible: what a cancelled consumer still holds
+    # while the standby starts on later messages.
     Mutation(
         "basic.cancel on shutdown",
         "workers/step.py",

@@ -27,18 +27,18 @@ async def _delay(scene: Scene) -> str:
     links = _some_links(scene, 4)
     for link in links:
         link.delay_s = scene.chance.uniform(0.02, 0.3)
-    try:
-        await asyncio.sleep(scene.chance.uniform(*_HELD_S))
-    finally:
-        for link in links:
-            link.release()
-    return _names(links)
+    return await _held(scene, links)
 
 
 async def _stall(scene: Scene) -> str:
     links = _some_links(scene, 3)
     for link in links:
         link.stall()
+    return await _held(scene, links)
+
+
+async def _held(scene: Scene, links: list[Link]) -> str:
+    """Leave them as they are for a while, then let them go."""
     try:
         await asyncio.sleep(scene.chance.uniform(*_HELD_S))
     finally:

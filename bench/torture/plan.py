@@ -200,7 +200,7 @@ class Plan:
             case 0:
                 data["amount"] = 0
             case 1:
-                data["currency"] = "XXX"
+                data["currency"] = "ZZZ"
             case 2:
                 del data["destination_wallet_id"]
             case _:

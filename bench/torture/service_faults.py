@@ -97,6 +97,7 @@ def _on_a_transaction(scene: Scene, how: str) -> str:
                 else:
                     cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
                 return f"backend {pid}"
+            # A transaction is open for a few milliseconds: look often, or never meet one.
             time.sleep(0.002)
     return "no transaction was open"
 
@@ -109,6 +110,7 @@ def _await_postgres(scene: Scene) -> None:
             return
         if not scene.services.postgres.running():
             scene.services.postgres.start()
+        # It is starting, and tells nobody when it accepts.
         time.sleep(0.1)
 
 
@@ -127,6 +129,7 @@ async def _lock(scene: Scene) -> str:
             cursor.execute("BEGIN")
             cursor.execute("SET LOCAL lock_timeout = '10s'")
             cursor.execute(statement)
+            # The fault itself: the lock is held for so long.
             time.sleep(3.0)
             cursor.execute("ROLLBACK")
 
@@ -152,6 +155,7 @@ async def _use_up_connections(scene: Scene) -> str:
                             taken[0].cursor().execute(
                                 f"SELECT pg_terminate_backend(pid) FROM ({_OURS}) AS ours"
                             )
+                    # All are taken; whichever is given back next is taken as well.
                     time.sleep(0.01)
         finally:
             for connection in taken:

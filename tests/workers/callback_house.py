@@ -1,8 +1,5 @@
 """A house with callback workers, beat and receivers, for tests of callbacks."""
 
-import json
-import subprocess
-import sys
 import time
 import uuid
 from collections import defaultdict
@@ -14,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from config.settings import Settings
 from domain.events import CALLBACK_TYPES
 from domain.identity import partition_of
 from domain.instructions import Instruction
@@ -24,8 +20,7 @@ from storage.engine import callbacks_engine, ledger_engine
 from storage.ledger import Ledger
 from storage.secrets import SecretKeys, make_secret
 from tests.bookkeeping import CLIENT
-from tests.support import wait_until
-from tests.workers.house import PARTITIONS, ROOT, House, environment
+from tests.workers.house import PARTITIONS, House, Worker
 from workers.callbacks.deliver import Deliverer
 from workers.callbacks.sender import Sender
 
@@ -45,47 +40,6 @@ _EARLIER: Final = (
 )
 
 
-class Process:
-    """One `worker callbacks` or `beat` process, with what it logs."""
-
-    def __init__(self, settings: Settings, arguments: Sequence[str], folder: Path) -> None:
-        name = uuid.uuid4().hex[:8]
-        self.ready_file = folder / f"{name}.ready"
-        self.log_file = folder / f"{name}.log"
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops", *arguments],
-                cwd=ROOT,
-                env=environment(settings) | {"TEKANA_READY_FILE": str(self.ready_file)},
-                stdout=log,
-                stderr=log,
-            )
-
-    def ready(self) -> "Process":
-        """Wait until it says that it works."""
-        wait_until(self.is_ready, 30, what="a process to be ready")
-        return self
-
-    def is_ready(self) -> bool:
-        assert self.process.poll() is None, self.log_file.read_text()
-        return self.ready_file.exists()
-
-    def logged(self, message: str) -> list[dict[str, Any]]:
-        """The lines with this message."""
-        lines = self.log_file.read_text().splitlines()
-        records = [json.loads(line) for line in lines if line.startswith("{")]
-        return [record for record in records if record["message"] == message]
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def terminate(self, timeout_s: float = 30) -> int:
-        """SIGTERM, and the exit code."""
-        self.process.terminate()
-        return self.process.wait(timeout_s)
-
-
 class Endpoint:
     """An endpoint with the secret that only its maker ever sees."""
 
@@ -102,13 +56,13 @@ class CallbackHouse(House):
         super().__init__(services, folder, **{"callback_allow_loopback": True} | overrides)
         assert self.settings.secret_keys is not None
         self.keys = SecretKeys.from_setting(self.settings.secret_keys.get_secret_value())
-        self.processes: list[Process] = []
+        self.processes: list[Worker] = []
 
-    def callbacks(self, **overrides: Any) -> Process:
+    def callbacks(self, **overrides: Any) -> Worker:
         """Start a callback worker."""
         return self._start(["worker", "callbacks"], overrides)
 
-    def beat(self) -> Process:
+    def beat(self) -> Worker:
         """Start beat."""
         return self._start(["beat"], {})
 
@@ -196,7 +150,7 @@ class CallbackHouse(House):
                 process.kill()
         super().close()
 
-    def _start(self, arguments: Sequence[str], overrides: dict[str, Any]) -> Process:
+    def _start(self, arguments: Sequence[str], overrides: dict[str, Any]) -> Worker:
         settings = self.settings.model_copy(update=overrides)
-        self.processes.append(Process(settings, arguments, self.folder))
+        self.processes.append(Worker(settings, self.folder, *arguments))
         return self.processes[-1]

@@ -37,7 +37,7 @@ PARTITIONS = 8
 
 
 class Worker:
-    """One worker process, with what it logs."""
+    """One process of ours, with what it logs."""
 
     def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
         name = uuid.uuid4().hex[:8]
@@ -71,10 +71,10 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self) -> int:
+    def terminate(self, timeout_s: float = 20) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(timeout_s)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGSTOP)

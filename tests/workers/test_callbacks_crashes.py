@@ -127,8 +127,8 @@ def test_sigterm_ends_a_worker_in_order(house: CallbackHouse) -> None:
         worker, beat = house.callbacks().ready(), house.beat().ready()
         house.decide(house.transfers(500))
         wait_until(lambda: len(receiver.received) >= 30, 30)
-        assert worker.terminate() == 0
-        assert beat.terminate() == 0
+        assert worker.terminate(30) == 0
+        assert beat.terminate(30) == 0
         assert house.statuses(endpoint)["delivered"] == len(receiver.accepted)
         assert len(receiver.accepted) == len(receiver.received) < 500
         assert house.row(endpoint).leased_until is None
@@ -183,7 +183,7 @@ def test_a_worker_that_was_stopped_for_long_finds_its_lease_gone(house: Callback
         all_delivered(house, endpoint, 200)
         asleep.process.send_signal(signal.SIGCONT)
         wait_until(lambda: asleep.logged("a lease had run out"), 20, what="the lease to be missed")
-        assert asleep.terminate() == 0
+        assert asleep.terminate(30) == 0
 
     assert set(receiver.ids()) == {row.id for row in house.deliveries(endpoint)}
     assert house.statuses(endpoint) == {"delivered": 200}

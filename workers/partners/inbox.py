@@ -10,7 +10,6 @@ from typing import Final, NoReturn
 from celery import Celery
 from sqlalchemy import Engine
 
-from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
 from producers.instructions import publish_all
@@ -19,7 +18,7 @@ from storage import partners
 from storage.engine import inbox_engine
 from storage.ledger import Ledger
 from storage.outcomes import Outcomes
-from workers.app import DEFAULT_QUEUE, celery_app
+from workers.app import celery_app, run_step_worker
 from workers.ledger import await_database
 from workers.partners.intake import Intake
 from workers.partners.outbound import Outbound
@@ -46,20 +45,8 @@ def run_inbox_worker(settings: Settings) -> NoReturn:
     engine = inbox_engine(settings, pool_size=THREADS)
     await_database(Ledger(engine, settings.partitions))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    worker = inbox_app(settings, engine).Worker(
-        hostname=f"inbox-{os.getpid()}@{socket.gethostname()}",
-        pool="solo",
-        concurrency=1,
-        loglevel=settings.log_level,
-        exclude_queues=[DEFAULT_QUEUE],
-        task_events=True,
-        without_gossip=True,
-        without_mingle=True,
-        quiet=True,
-    )
-    settle_collector()
-    worker.start()
-    sys.exit(worker.exitcode)
+    node_name = f"inbox-{os.getpid()}@{socket.gethostname()}"
+    run_step_worker(inbox_app(settings, engine), node_name, settings)
 
 
 def inbox_app(settings: Settings, engine: Engine) -> Celery:
