@@ -10,8 +10,8 @@ from ops.errors import OperatorError
 from ops.stack.ports import HOST
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
-_LENGTH: Final = re.compile(rb"^content-length: *(\d+)\r?$", re.IGNORECASE | re.MULTILINE)
-_NAME: Final = re.compile(rb"^webhook-id: *([\w-]+)\r?$", re.IGNORECASE | re.MULTILINE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+_NAME: Final = re.compile(rb"\r\nwebhook-id: ([\w-]+)\r\n", re.IGNORECASE)
 _ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 _POLL_S: Final = 0.02

@@ -1,14 +1,37 @@
 """Instructions as those who may see them see them: one shape for polls, waits and events."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from domain.books import Outcome
-from domain.instructions import CustomerOpen, Instruction, WalletOpen
+from domain.instructions import CustomerOpen, WalletOpen
 from domain.money import EXPONENTS
 
 
-def queued_view(instruction: Instruction, status: str = "queued") -> dict[str, Any]:
+class Viewed(Protocol):
+    """What is shown of an instruction: of one that was decoded, or of a row that holds one."""
+
+    @property
+    def id(self) -> str:
+        """Derived from client and key."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The client's."""
+
+    @property
+    def type(self) -> str:
+        """Its public name."""
+
+    @property
+    def submitted_at(self) -> str:
+        """RFC 3339 in UTC."""
+
+    def completed_data(self) -> dict[str, Any]:
+        """The data as given, with the ids we chose."""
+
+
+def queued_view(instruction: Viewed, status: str = "queued") -> dict[str, Any]:
     """An instruction that has no outcome yet: `queued`, or `parked`."""
     return {
         "id": instruction.id,
@@ -21,7 +44,7 @@ def queued_view(instruction: Instruction, status: str = "queued") -> dict[str, A
 
 
 def outcome_view(
-    instruction: Instruction, outcome: Outcome, may_read: Callable[[str], bool]
+    instruction: Viewed, outcome: Outcome, may_read: Callable[[str], bool]
 ) -> dict[str, Any]:
     """A decided instruction.
 
@@ -35,13 +58,13 @@ def outcome_view(
         view["result"] = None
         view["rejection"] = outcome.rejection.view()
     else:
-        view["result"] = _result(instruction, outcome, may_read)
+        view["result"] = _result(instruction, outcome, may_read, view["data"])
         view["rejection"] = None
     return view
 
 
 def _result(
-    instruction: Instruction, outcome: Outcome, may_read: Callable[[str], bool]
+    instruction: Viewed, outcome: Outcome, may_read: Callable[[str], bool], data: dict[str, Any]
 ) -> dict[str, Any]:
     if isinstance(instruction, CustomerOpen):
         wallets = [
@@ -51,7 +74,7 @@ def _result(
         return {"customer_id": instruction.customer_id, "wallets": wallets}
     if isinstance(instruction, WalletOpen):
         return {"wallet_id": instruction.wallet_id}
-    currency = instruction.data.currency
+    currency = data["currency"]
     exponent = EXPONENTS[currency]
     return {
         "entries": [

@@ -61,7 +61,6 @@ TAKE: Final = text(f"""
 CLAIM: Final = text("""
     SELECT event_at, xact, ordinal, event_id, CAST(attempts AS text) FROM deliveries
     WHERE endpoint_id = CAST(:id AS uuid) AND status = 'pending' AND next_attempt_at <= now()
-      AND NOT (event_id = ANY (CAST(:but AS uuid[])))
     ORDER BY next_attempt_at LIMIT :limit
 """)
 
@@ -217,9 +216,10 @@ def claim(
 
     For whoever has its lease.
     """
-    named = {"id": endpoint_id, "limit": limit, "but": array(one.event_id for one in but)}
-    rows = connection.execute(CLAIM, named)
-    return [Due(*row) for row in rows]
+    # Postgres would spend thirty milliseconds on a plan for a list of what to leave out.
+    skipped = {one.event_id for one in but}
+    rows = connection.execute(CLAIM, {"id": endpoint_id, "limit": limit + len(skipped)})
+    return [due for row in rows if (due := Due(*row)).event_id not in skipped][:limit]
 
 
 def rows_at(

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, text
 
 from domain.books import Answer, Books, Posting
 from domain.events import Event, EventType, Shows, instruction_event_id, without_personal_data
-from domain.fields import timestamp_text
 from storage.arrays import array, text_array
 from storage.rows import restored_outcome
 from storage.shown import SHOWN_INSTRUCTIONS, entry_view, instruction_view
@@ -28,6 +27,7 @@ _REJECTED: Final = Shows.REJECTED.value
 _DEBIT: Final = Shows.DEBIT.value
 _CREDIT: Final = Shows.CREDIT.value
 _SHOWS: Final = tuple(Shows(1 << number) for number in range(BITS))
+_TYPES: Final = tuple(shows.type for shows in _SHOWS)
 
 # Who has an endpoint or a queue waits to be told; everybody else reads when they like.
 _IS_WAITING: Final = """
@@ -110,7 +110,9 @@ class Told(NamedTuple):
     @property
     def type(self) -> EventType:
         """The type of the event."""
-        return self.shows.type if self.document is None else EventType(self.document["type"])
+        if self.document is None:
+            return _TYPES[self.ordinal % BITS]
+        return EventType(self.document["type"])
 
     def event_id(self, client_id: int) -> str:
         """The id of the event, for the client of its row."""
@@ -246,13 +248,13 @@ def _event(told: Told, client_id: int, rows: dict[Any, Any]) -> Event:
         document = told.document
         return Event(document["id"], told.type, document["timestamp"], document["data"])
     row = rows[told.instruction_id]
-    if told.shows in Shows.SUCCEEDED | Shows.REJECTED:
+    if told.type is not EventType.ENTRY_POSTED:
         data = without_personal_data(instruction_view(row))
+        decided_at = data["decided_at"]
     else:
         debit, credit = restored_outcome(row).entries
         entry, other = (debit, credit) if told.shows is Shows.DEBIT else (credit, debit)
-        data = {
-            "wallet_id": entry.wallet_id,
-            **entry_view(row, entry, other.wallet_id, client_id),
-        }
-    return Event(told.event_id(client_id), told.type, timestamp_text(row.decided_at), data)
+        shown = entry_view(row, entry, other.wallet_id, client_id)
+        data = {"wallet_id": entry.wallet_id, **shown}
+        decided_at = shown["posted_at"]
+    return Event(told.event_id(client_id), told.type, decided_at, data)

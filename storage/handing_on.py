@@ -93,22 +93,25 @@ def add(connection: Connection, rows: Sequence[Row]) -> set[str]:
 
     Repeating it adds nothing. Returns the ids of the endpoints.
     """
-    wanted = defaultdict(list)
+    wanted: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     client_ids = {row.client_id for row in rows}
     for endpoint in connection.execute(WANTED, {"client_ids": array(client_ids)}):
-        wanted[endpoint.client_id].append((endpoint.id, set(endpoint.events)))
+        for type_ in CALLBACK_TYPES:
+            if type_ in endpoint.events:
+                wanted[endpoint.client_id][type_].append(endpoint.id)
     added = []
     for row in rows:
-        endpoints = wanted.get(row.client_id)
-        if not endpoints:
+        takers = wanted.get(row.client_id)
+        if not takers:
             continue
         at = row.at.isoformat()
         for told in row.told():
             type_ = told.type
-            takers = [id_ for id_, types in endpoints if type_ in types]
-            if takers and type_ in CALLBACK_TYPES:
+            if type_ in takers:
                 event_id = told.event_id(row.client_id)
-                added += [(at, row.xact, told.ordinal, id_, event_id, type_) for id_ in takers]
+                added += [
+                    (at, row.xact, told.ordinal, id_, event_id, type_) for id_ in takers[type_]
+                ]
     if added:
         ats, xacts, ordinals, endpoint_ids, event_ids, types = zip(*added, strict=True)
         named = {

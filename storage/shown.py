@@ -1,17 +1,20 @@
 """Decided instructions as their rows show them: to a poll, in a list of entries, in an event."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from domain.books import Entry
 from domain.fields import timestamp_text
-from domain.instructions import INSTRUCTIONS, Instruction
+from domain.instructions import INSTRUCTIONS
 from domain.money import EXPONENTS
-from domain.views import outcome_view
+from domain.views import Viewed, outcome_view
 from storage.rows import restored_outcome
 
 # An outcome shows only the wallets that its reader may see, and no settlement account.
 SHOWN_INSTRUCTIONS: Final = """
-    SELECT instruction.*, opening.data AS opening,
+    SELECT instruction.*,
+           CASE WHEN instruction.type IN ('customer.open', 'wallet.open') THEN (
+               SELECT data FROM openings WHERE openings.instruction_id = instruction.id
+           ) END AS opening,
            ARRAY(
                SELECT wallet.id FROM wallets AS wallet
                WHERE wallet.id IN (source_wallet_id, destination_wallet_id)
@@ -21,7 +24,6 @@ SHOWN_INSTRUCTIONS: Final = """
                      WHERE grants.wallet_id = wallet.id AND grants.client_id = :client_id))
            ) AS readable
     FROM instructions AS instruction
-    LEFT JOIN openings AS opening ON opening.instruction_id = instruction.id
 """
 """The rows that `instruction_view` takes, for the reader `client_id`. Who may read an
 instruction at all is for the WHERE that follows to say."""
@@ -30,7 +32,8 @@ instruction at all is for the WHERE that follows to say."""
 def instruction_view(row: Any) -> dict[str, Any]:
     """A decided instruction as its submitter sees it, with the rights of now."""
     readable = frozenset(row.readable)
-    return outcome_view(_restored(row), restored_outcome(row), readable.__contains__)
+    outcome = restored_outcome(row)
+    return outcome_view(_restored(row, outcome.submitted_at), outcome, readable.__contains__)
 
 
 def entry_view(row: Any, entry: Entry, counterparty: str, client_id: int) -> dict[str, Any]:
@@ -51,32 +54,51 @@ def entry_view(row: Any, entry: Entry, counterparty: str, client_id: int) -> dic
     }
 
 
-def _restored(row: Any) -> Instruction:
+class _StoredMoney(NamedTuple):
+    """A deposit, withdrawal or transfer as its row holds it: valid, or it would not be there."""
+
+    id: str
+    idempotency_key: str
+    type: str
+    submitted_at: str
+    data: dict[str, Any]
+
+    def completed_data(self) -> dict[str, Any]:
+        return self.data
+
+
+def _restored(row: Any, submitted_at: str) -> Viewed:
     """The instruction whose outcome a row of `instructions` holds."""
-    if row.opening is not None:
-        data = row.opening
-    else:
-        data = {
-            "amount": row.amount,
-            "currency": row.currency,
-            "reference": row.reference,
-            "metadata": row.metadata,
-            "expires_at": None if row.expires_at is None else timestamp_text(row.expires_at),
-        }
-        match row.type:
-            case "transfer":
-                data["source_wallet_id"] = row.source_wallet_id
-                data["destination_wallet_id"] = row.destination_wallet_id
-            case "deposit":
-                data["wallet_id"] = row.destination_wallet_id
-            case "withdrawal":
-                data["wallet_id"] = row.source_wallet_id
+    if row.opening is None:
+        return _StoredMoney(row.id, row.idempotency_key, row.type, submitted_at, _money_data(row))
     return INSTRUCTIONS[row.type].model_validate(
         {
             "client_id": row.client_id,
             "idempotency_key": row.idempotency_key,
             "fingerprint": bytes(row.fingerprint).hex(),
-            "submitted_at": timestamp_text(row.submitted_at),
-            "data": data,
+            "submitted_at": submitted_at,
+            "data": row.opening,
         }
     )
+
+
+def _money_data(row: Any) -> dict[str, Any]:
+    """What the client said, with absent optional fields left out."""
+    match row.type:
+        case "transfer":
+            data = {
+                "source_wallet_id": row.source_wallet_id,
+                "destination_wallet_id": row.destination_wallet_id,
+            }
+        case "deposit":
+            data = {"wallet_id": row.destination_wallet_id}
+        case _:
+            data = {"wallet_id": row.source_wallet_id}
+    data |= {"amount": row.amount, "currency": row.currency}
+    if row.reference is not None:
+        data["reference"] = row.reference
+    if row.metadata is not None:
+        data["metadata"] = row.metadata
+    if row.expires_at is not None:
+        data["expires_at"] = timestamp_text(row.expires_at)
+    return data

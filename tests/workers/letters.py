@@ -1,6 +1,7 @@
 """Letters to send in tests, without an endpoint or a row."""
 
-from workers.callbacks.sender import Attempt, Letter, Sender
+from workers.callbacks.letters import Attempt, Letter
+from workers.callbacks.sender import Sender
 
 SECRET = b"s" * 32
 

@@ -217,7 +217,7 @@ def test_a_lease_that_nobody_renews_runs_out_and_one_that_was_lost_marks_no_heal
 def test_a_url_that_was_changed_meanwhile_gets_the_rest(house: CallbackHouse) -> None:
     with receiving() as before, receiving() as after:
         endpoint = house.endpoint(before.url, ["instruction.succeeded"])
-        house.tell(300)
+        house.tell(3 * deliver.SENT_AT_ONCE)
 
         def change(*_: Any) -> Answer:
             house.run(f"UPDATE callback_endpoints SET url = '{after.url}'")
@@ -228,8 +228,8 @@ def test_a_url_that_was_changed_meanwhile_gets_the_rest(house: CallbackHouse) ->
             deliverer.deliver(endpoint.id)
 
     # The batch after the one that is on its way may be on its way too.
-    assert len(before.received) in (deliver.CLAIMED_AT_ONCE, 2 * deliver.CLAIMED_AT_ONCE)
-    assert len(before.received) + len(after.received) == 300
+    assert len(before.received) in (deliver.SENT_AT_ONCE, 2 * deliver.SENT_AT_ONCE)
+    assert len(before.received) + len(after.received) == 3 * deliver.SENT_AT_ONCE
 
 
 def test_endpoints_that_hang_leave_places_for_those_that_do_not(house: CallbackHouse) -> None:

@@ -16,9 +16,9 @@ from domain.signatures import secret_text
 from ops.stack.folder import CHECKOUT
 from tests.workers.certificates import Authority
 from tests.workers.letters import SECRET, letters, one
-from tests.workers.receiver import Answer, receiving, server_tls
+from tests.workers.receiver import Answer, Received, receiving, server_tls
 from workers.callbacks import sender as module
-from workers.callbacks.sender import Attempt, Sender
+from workers.callbacks.sender import IN_FLIGHT, Sender
 
 OLD_SECRET = b"o" * 32
 
@@ -179,18 +179,52 @@ def test_a_certificate_is_verified_for_the_name_in_the_url(
 
 
 def test_nothing_more_is_sent_once_that_is_asked_for(open_sender: Callable[..., Sender]) -> None:
-    done: list[Attempt] = []
-    with receiving() as receiver:
-        attempts = (
-            open_sender()
-            .start(receiver.url, letters(50), [SECRET], lambda: len(done) < 10, done.append)
-            .result()
-        )
+    sender = open_sender()
+
+    def stopped_after_ten(_: Received, seen: int) -> Answer:
+        if seen == 10:
+            sender.stop()
+        return Answer(204)
+
+    with receiving(stopped_after_ten) as receiver:
+        attempts = sender.start(receiver.url, letters(50), [SECRET]).result()
 
     tried = [attempt for attempt in attempts if attempt is not None]
     assert 10 <= len(tried) < 20
     assert len(receiver.received) == len(tried)
     assert attempts[len(tried) :] == [None] * (50 - len(tried))
+
+
+def test_nothing_more_is_sent_when_the_time_is_over(open_sender: Callable[..., Sender]) -> None:
+    def slow(*_: object) -> Answer:
+        time.sleep(0.2)
+        return Answer(204)
+
+    with receiving(slow) as receiver:
+        attempts = open_sender().start(receiver.url, letters(50), [SECRET], for_s=0.3).result()
+
+    tried = [attempt for attempt in attempts if attempt is not None]
+    assert len(receiver.received) == len(tried) == 2 * IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Answer(500),
+        Answer(410),
+        Answer(429, (("Retry-After", "60"),)),
+    ],
+    ids=["fails", "gone", "asks for a pause"],
+)
+def test_a_receiver_that_has_had_enough_is_left_alone(
+    open_sender: Callable[..., Sender], refusal: Answer
+) -> None:
+    with receiving(lambda *_: refusal) as receiver:
+        attempts = open_sender().start(receiver.url, letters(100), [SECRET]).result()
+
+    tried = [attempt for attempt in attempts if attempt is not None]
+    assert 1 <= len(tried) < 2 * IN_FLIGHT
+    assert len(receiver.received) == len(tried)
 
 
 class _Endless:

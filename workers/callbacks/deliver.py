@@ -23,11 +23,15 @@ from storage.events import Row as EventsRow
 from storage.events import render
 from storage.secrets import SecretKeys, SecretUnreadable
 from workers.callbacks import schedule
-from workers.callbacks.sender import IN_FLIGHT, Attempt, Letter, Sender
+from workers.callbacks.letters import GONE, Attempt, Letter, Posts, SenderGone
 
 log = logging.getLogger(__name__)
 
-CLAIMED_AT_ONCE: Final = 100
+SENT_AT_ONCE: Final = 500
+"""Deliveries that are noted together: as many at most are sent again after a crash, twice."""
+
+CLAIMED_AT_ONCE: Final = 1000
+"""To find what is due costs the same for a few and for many."""
 
 TURN_S: Final = 10.0
 """After that nothing more is sent in this turn. What is on its way then ends before the lease."""
@@ -35,7 +39,6 @@ TURN_S: Final = 10.0
 UNREADABLE_WAIT_S: Final = 60.0
 """An endpoint whose secret cannot be read waits for an operator; to ask again costs little."""
 
-GONE: Final = 410
 _NOT_KEPT: Final = "the event is not kept any more"
 
 
@@ -45,7 +48,7 @@ class Deliverer:
     Endpoints that fail have half of the places, so that they never keep the others waiting.
     """
 
-    def __init__(self, engine: Engine, keys: SecretKeys, sender: Sender, places: int) -> None:
+    def __init__(self, engine: Engine, keys: SecretKeys, sender: Posts, places: int) -> None:
         """`places`: to how many endpoints at once; one is kept for each kind."""
         # Each statement stands for itself, and needs no transaction around it.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -58,6 +61,7 @@ class Deliverer:
     def stop(self) -> None:
         """Send nothing more. What is on its way is waited for, and noted."""
         self._stopping.set()
+        self._sender.stop()
 
     def deliver(self, endpoint_id: str) -> bool:
         """Send what is due to an endpoint, for TURN_S at most; whether there is more.
@@ -106,14 +110,14 @@ class Deliverer:
             with self._engine.connect() as connection:
                 delivering.postpone(connection, lease, UNREADABLE_WAIT_S)
             return False
-        turn = _Turn(lease, secrets, _Watch(until_s, self._stopping))
+        turn = _Turn(lease, secrets, until_s)
         if turn.failing and not self._probe(turn):
             return False
         return self._stream(turn)
 
     def _probe(self, turn: "_Turn") -> bool:
         """Ask an endpoint that fails with one event. Whether to go on."""
-        batch = self._prepared(turn, limit=1)
+        batch = self._prepared(turn)
         self._start(turn, batch)
         attempts = batch.attempts()
         health = _health(attempts, turn.failing_for_s)
@@ -134,7 +138,7 @@ class Deliverer:
             following = self._prepared(turn, but=batch.due)
             attempts = batch.attempts()
             health = _health(attempts, turn.failing_for_s)
-            over = not (following.due and turn.watch.goes_on()) or health.failing or health.gone
+            over = not following.due or batch.cut_short(attempts) or health.failing or health.gone
             if not over:
                 self._start(turn, following)
             goes_on = self._mark(turn, batch, attempts, health, release=over)
@@ -149,20 +153,20 @@ class Deliverer:
                 )
                 return True
 
-    def _prepared(
-        self, turn: "_Turn", but: Sequence[Due] = (), limit: int = CLAIMED_AT_ONCE
-    ) -> "_Batch":
-        """What is due and not on its way, with its events."""
+    def _prepared(self, turn: "_Turn", but: Sequence[Due] = ()) -> "_Batch":
+        """What is due and not on its way, with its events; for a probe, one."""
         with self._engine.connect() as connection:
-            due = delivering.claim(connection, turn.lease.id, limit, but)
+            if not turn.claimed:
+                limit = 1 if turn.failing else CLAIMED_AT_ONCE
+                turn.claimed = delivering.claim(connection, turn.lease.id, limit, but)
+            due, turn.claimed = turn.claimed[:SENT_AT_ONCE], turn.claimed[SENT_AT_ONCE:]
             return _Batch(due, turn.outbox.find(connection, due))
 
     def _start(self, turn: "_Turn", batch: "_Batch") -> None:
         letters = batch.letters()
         if letters:
-            watch = turn.watch
             batch.sending = self._sender.start(
-                turn.lease.url, letters, turn.secrets, watch.goes_on, watch.note
+                turn.lease.url, letters, turn.secrets, turn.until_s - time.monotonic()
             )
 
     def _mark(
@@ -201,14 +205,16 @@ class Deliverer:
 class _Turn:
     """One lease in use."""
 
-    def __init__(self, lease: Row[Any], secrets: Sequence[bytes], watch: "_Watch") -> None:
+    def __init__(self, lease: Row[Any], secrets: Sequence[bytes], until_s: float) -> None:
         self.lease = lease
         self.secrets = secrets
-        self.watch = watch
+        self.until_s = until_s
         self.leased_until: datetime = lease.leased_until
         self.failing = lease.failing_since is not None
         self.failing_for_s: float = lease.failing_for_s or 0.0
         self.outbox = _Events(lease.client_id)
+        self.claimed: Sequence[Due] = ()
+        """Found to be due, and not on their way yet."""
 
 
 @dataclass
@@ -231,31 +237,18 @@ class _Batch:
         """Wait for what came of each; None for what was not tried."""
         if self.sending is None:
             return [None] * len(self.due)
-        made = iter(self.sending.result())
+        try:
+            made = iter(self.sending.result())
+        except SenderGone:
+            return [None] * len(self.due)
         return [next(made) if one.event_id in self.events else None for one in self.due]
 
-
-class _Watch:
-    """Says when to stop sending: time is up, we are ending, or the receiver has had enough."""
-
-    def __init__(self, until_s: float, stopping: threading.Event) -> None:
-        self._until_s = until_s
-        self._stopping = stopping
-        self._failed_in_a_row = 0
-        self._told_to_stop = False
-
-    def goes_on(self) -> bool:
-        return not (
-            self._told_to_stop
-            or self._failed_in_a_row >= IN_FLIGHT
-            or self._stopping.is_set()
-            or time.monotonic() >= self._until_s
+    def cut_short(self, attempts: Sequence[Attempt | None]) -> bool:
+        """Whether something of it was not tried although it could have been."""
+        return any(
+            attempt is None and one.event_id in self.events
+            for one, attempt in zip(self.due, attempts, strict=True)
         )
-
-    def note(self, attempt: Attempt) -> None:
-        self._failed_in_a_row = 0 if attempt.accepted else self._failed_in_a_row + 1
-        if attempt.status == GONE or (attempt.retry_after_s and not attempt.accepted):
-            self._told_to_stop = True
 
 
 class _Events:

@@ -6,6 +6,7 @@ then gains nothing.
 """
 
 import asyncio
+import math
 import socket
 import ssl
 import threading
@@ -14,15 +15,15 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from config.version import VERSION
 from domain.addresses import check_url, may_connect
-from domain.fields import timestamp_text
 from domain.signatures import signed_headers
+from workers.callbacks.letters import Attempt, Letter
 from workers.callbacks.schedule import retry_after_s
 
 IN_FLIGHT: Final = 8
@@ -51,33 +52,6 @@ LookUp = Callable[[str, int], list[tuple[Any, ...]]]
 
 class AddressRefused(OSError):
     """The name, or the very address, is not where a callback may go."""
-
-
-class Letter(NamedTuple):
-    """One event as it is sent."""
-
-    event_id: str
-    body: bytes
-
-
-class Attempt(NamedTuple):
-    """What came of one POST: a status or, without an answer, an error in a few words of ours."""
-
-    began_at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    retry_after_s: float | None = None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the receiver has it."""
-        return self.status is not None and 200 <= self.status < 300
-
-    def record(self) -> dict[str, Any]:
-        """The attempt as it is kept and shown."""
-        record = {"at": timestamp_text(self.began_at), "duration_ms": self.duration_ms}
-        return record | ({"error": self.error} if self.error else {"status": self.status})
 
 
 def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -109,6 +83,7 @@ class Sender:
         if ca_file is not None:
             self._tls.load_verify_locations(ca_file)
         self._look_up = look_up
+        self._stopping = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
         thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
@@ -121,16 +96,20 @@ class Sender:
         url: str,
         letters: Sequence[Letter],
         secrets: Sequence[bytes],
-        go_on: Callable[[], bool] = lambda: True,
-        note: Callable[[Attempt], None] = lambda _: None,
+        for_s: float = math.inf,
     ) -> "Future[list[Attempt | None]]":
         """POST the letters, IN_FLIGHT at once; what comes of each, in order.
 
-        `go_on` is asked before each, and once it says no the rest is not tried: None. `note`
-        is told of each answer. Both are called in the sender's thread.
+        None stands for those that were not tried: because `for_s` seconds were over, because
+        the receiver had enough or failed IN_FLIGHT times in a row, or because of `stop`.
         """
-        sending = self._send(url, letters, secrets, go_on, note)
+        watch = _Watch(time.monotonic() + for_s, self._stopping)
+        sending = self._send(url, letters, secrets, watch)
         return asyncio.run_coroutine_threadsafe(sending, self._loop)
+
+    def stop(self) -> None:
+        """Send nothing more. What is on its way is waited for."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Close every connection. Final; nothing may be on its way."""
@@ -171,8 +150,7 @@ class Sender:
         url: str,
         letters: Sequence[Letter],
         secrets: Sequence[bytes],
-        go_on: Callable[[], bool],
-        note: Callable[[Attempt], None],
+        watch: "_Watch",
     ) -> list[Attempt | None]:
         attempts: list[Attempt | None] = [None] * len(letters)
         waiting: Iterator[tuple[int, Letter]] = iter(enumerate(letters))
@@ -180,7 +158,7 @@ class Sender:
         refused = check_url(url, allow_loopback=self._allow_loopback) is not None
 
         async def lane() -> None:
-            while go_on():
+            while watch.goes_on():
                 place, letter = next(waiting, (-1, None))
                 if letter is None:
                     return
@@ -189,7 +167,7 @@ class Sender:
                 else:
                     attempt = await self._attempt(url, letter, secrets)
                 attempts[place] = attempt
-                note(attempt)
+                watch.note(attempt)
 
         await asyncio.gather(*(lane() for _ in range(min(IN_FLIGHT, len(letters)))))
         return attempts
@@ -257,6 +235,28 @@ class Sender:
     def _check(self, address: str, port: int) -> None:
         if not may_connect(address, port, allow_loopback=self._allow_loopback):
             raise AddressRefused(_REFUSED)
+
+
+class _Watch:
+    """Says when to stop sending: time is up, we are ending, or the receiver has had enough."""
+
+    def __init__(self, until_s: float, stopping: threading.Event) -> None:
+        self._until_s = until_s
+        self._stopping = stopping
+        self._failed_in_a_row = 0
+        self._told_to_stop = False
+
+    def goes_on(self) -> bool:
+        return not (
+            self._told_to_stop
+            or self._failed_in_a_row >= IN_FLIGHT
+            or self._stopping.is_set()
+            or time.monotonic() >= self._until_s
+        )
+
+    def note(self, attempt: Attempt) -> None:
+        self._failed_in_a_row = 0 if attempt.accepted else self._failed_in_a_row + 1
+        self._told_to_stop |= attempt.enough
 
 
 class _Resolver(AbstractResolver):

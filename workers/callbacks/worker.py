@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
+from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
 from storage.engine import callbacks_engine
@@ -17,7 +18,7 @@ from storage.secrets import SecretKeys
 from workers.callbacks.app import DELIVER, CallbackConsumer, callbacks_app
 from workers.callbacks.deliver import Deliverer
 from workers.callbacks.hand_on import HandOn
-from workers.callbacks.sender import Sender
+from workers.callbacks.sender_process import SenderProcess
 from workers.callbacks.tasks import register
 from workers.partners.outbound import Outbound
 
@@ -35,7 +36,7 @@ def run_callback_worker(settings: Settings) -> NoReturn:
     configure_logging(settings.log_level)
     quieten()
     keys = SecretKeys.from_setting(settings.secret_keys.get_secret_value())
-    sender = Sender(
+    sender = SenderProcess(
         allow_loopback=settings.callback_allow_loopback, ca_file=settings.callback_ca_file
     )
     outbound = Outbound(settings.broker_url.get_secret_value())
@@ -57,6 +58,7 @@ def run_callback_worker(settings: Settings) -> NoReturn:
         without_mingle=True,
         quiet=True,
     )
+    settle_collector()
     worker.start()
     sender.close()
     outbound.close()
