@@ -9,15 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from storage import partitions
 
-DAYS_AHEAD: Final = 7
-"""For so many days partitions are made ahead of time."""
-
-DAYS_KEPT: Final = 30
-"""Events and deliveries are kept for so many days."""
-
-ROLL_DAYS: Final = text("""
-    SELECT roll_days(CAST(now() AT TIME ZONE 'UTC' AS date), :ahead, :kept)
-""")
+ROLL_DAYS: Final = text("SELECT roll_days()")
 
 _LOCK: Final = 0x74656B61
 """Any number that nothing else locks: two processes that migrate at once take turns."""
@@ -42,5 +34,5 @@ def migrate(engine: Engine, partition_count: int) -> None:
 
 
 def roll_days(connection: Connection) -> None:
-    """Make the partitions of the days that come, and drop those whose days are over."""
-    connection.execute(ROLL_DAYS, {"ahead": DAYS_AHEAD, "kept": DAYS_KEPT})
+    """Make the partitions of the days that come, and drop those whose 30 days are over."""
+    connection.execute(ROLL_DAYS)

@@ -61,8 +61,8 @@ GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries
 GRANT UPDATE (leased_until, failing_since, probe_at, enabled, disabled_at, disabled_reason)
     ON callback_endpoints TO tekana_callbacks;
 -- The days of events come and go; which ones is the function's affair.
-REVOKE ALL ON FUNCTION roll_days FROM tekana_callbacks;
-GRANT EXECUTE ON FUNCTION roll_days TO tekana_callbacks;
+REVOKE ALL ON FUNCTION roll_days(date), roll_days() FROM tekana_callbacks;
+GRANT EXECUTE ON FUNCTION roll_days() TO tekana_callbacks;
 
 -- An operator may do what a worker may (roles.sql), provisions clients, pauses partitions and
 -- resolves what is parked. Keys are seen without their digests.

@@ -81,6 +81,9 @@ COMMENT ON COLUMN deliveries.attempts IS
     'Oldest first: when, how long in milliseconds, and the status or the fault.';
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, next_attempt_at)
     WHERE status = 'pending';
+-- What was given up is found among millions. It costs nothing where deliveries arrive.
+CREATE INDEX deliveries_exhausted ON deliveries (endpoint_id, event_at, event_id)
+    WHERE status = 'exhausted';
 CREATE INDEX deliveries_newest ON deliveries (endpoint_id, event_at, event_id);
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
 """
@@ -101,9 +104,11 @@ COMMENT ON TABLE partners IS 'Clients with an exchange and a queue of their own.
 # A day's partition is made ahead of time. If that is forgotten, the day's rows go to the
 # default partition and nothing fails: what decides about money must not wait for a broom.
 ROLL_DAYS = """
-CREATE FUNCTION roll_days(today date, ahead integer, kept integer) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+CREATE FUNCTION roll_days(today date) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
+    ahead CONSTANT integer := 7;
+    kept CONSTANT integer := 30;
     parent text;
     moment text;
     day date;
@@ -136,10 +141,17 @@ BEGIN
                        moment, (today - kept)::timestamp AT TIME ZONE 'UTC');
     END LOOP;
 END $$;
-REVOKE ALL ON FUNCTION roll_days FROM PUBLIC;
-COMMENT ON FUNCTION roll_days IS
-    'Make the partitions of today and `ahead` days more; drop those over `kept` days old. '
+COMMENT ON FUNCTION roll_days(date) IS
+    'Make the partitions of a day and the 7 after it; drop those over 30 days older. '
     'Days are UTC.';
+
+-- A role that may have the days rolled does not choose the day, or it could end them early.
+CREATE FUNCTION roll_days() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT roll_days(CAST(now() AT TIME ZONE 'UTC' AS date))
+$$;
+COMMENT ON FUNCTION roll_days() IS 'Roll the days as of today.';
+REVOKE ALL ON FUNCTION roll_days(date), roll_days() FROM PUBLIC;
 """
 
 

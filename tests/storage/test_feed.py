@@ -181,7 +181,7 @@ def test_what_is_older_than_30_days_is_not_shown(books: Books):
 
 def roll(operator: Engine, today: date) -> None:
     with operator.begin() as connection:
-        connection.execute(text("SELECT roll_days(:today, 7, 30)"), {"today": today})
+        connection.execute(text("SELECT roll_days(CAST(:today AS date))"), {"today": today})
 
 
 def partitions_of_events(books: Books) -> set[str]:
