@@ -1,6 +1,7 @@
 """From the outbox to deliveries and to partners' queues, whatever the broker does."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_what_is_for_a_partner_waits_for_the_broker_and_its_endpoint_does_not(
     events = _drained(received)
     assert len({event["id"] for event in events}) == len(events) == 60
     assert {event["type"] for event in events} == {"instruction.succeeded", "entry.posted"}
+
+
+def test_what_many_threads_name_at_once_is_handed_on_once_and_completely(
+    house: CallbackHouse,
+) -> None:
+    endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
+    for turn in range(60):
+        house.decide(house.transfers(2, prefix=f"turn-{turn}"))
+    refs = make_old(house)
+    told: list[str] = []
+    url = house.settings.broker_url.get_secret_value()
+
+    with handing_on(house, url, told) as both:
+        threads = [threading.Thread(target=both.named, args=([ref],)) for ref in refs + refs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert left_pending(house) == 0
+    assert house.statuses(endpoint) == {"pending": 120}
 
 
 def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(

@@ -1,7 +1,10 @@
 """From the outbox to deliveries and to partners' queues."""
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -18,27 +21,64 @@ LEFT_AFTER_S: Final = 2.0
 """A row that has waited for so long was forgotten by whoever was to hand it on."""
 
 
+HANDS: Final = 4
+"""Transactions at once: what waits for one partner's queue leaves others to the next."""
+
+NAMED_AT_ONCE: Final = 20
+"""Transactions of the ledger that are handed on in one of ours: up to ten thousand deliveries."""
+
+
 class HandOn:
-    """Hands rows of events on, for any number of threads."""
+    """Hands rows of events on, for any number of threads.
+
+    What comes while all hands are busy is left to them, and goes in one transaction with one
+    confirm: after an outage there are thousands of small batches, and each alone would wait for
+    a connection, for Postgres and for the broker.
+    """
 
     def __init__(self, engine: Engine, outbound: Outbound, tell: Callable[[str], None]) -> None:
         """`tell` is called with the id of each endpoint for which there is something new."""
         self._engine = engine
         self._outbound = outbound
         self._tell = tell
+        self._named: deque[tuple[str, int]] = deque()
+        self._hands = threading.BoundedSemaphore(HANDS)
+        self._sweeping = threading.Lock()
 
     def named(self, refs: Sequence[tuple[str, int]]) -> None:
-        """Hand on what these transactions told: times in RFC 3339 and transaction numbers.
+        """Have handed on what these transactions told: times in RFC 3339, and their numbers.
 
         What somebody else hands on at the same time, or did before, is left alone. Raises: the
-        driver's errors.
+        driver's errors; what was to be handed on is then left to the sweep.
         """
-        self._hand_on(lambda connection: handing_on.named_rows(connection, refs))
+        self._named.extend(refs)
+        # A hand looks again after it is free, so what came too late for it is not left lying.
+        while self._named and self._hands.acquire(blocking=False):
+            try:
+                self._hand_on(self._some_named)
+            finally:
+                self._hands.release()
+
+    def _some_named(self, connection: Connection) -> list[Row]:
+        refs: list[tuple[str, int]] = []
+        # Another hand may take the last one between a look and the taking.
+        with suppress(IndexError):
+            while len(refs) < NAMED_AT_ONCE:
+                refs.append(self._named.popleft())
+        return handing_on.named_rows(connection, refs)
 
     def left(self) -> None:
-        """Hand on whatever has waited for LEFT_AFTER_S, until there is nothing or it stays."""
-        while self._hand_on(lambda connection: handing_on.left_rows(connection, LEFT_AFTER_S)):
-            pass
+        """Hand on whatever has waited for LEFT_AFTER_S, until there is nothing or it stays.
+
+        Does nothing while another thread is at it. Raises: the driver's errors.
+        """
+        if not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            while self._hand_on(lambda connection: handing_on.left_rows(connection, LEFT_AFTER_S)):
+                pass
+        finally:
+            self._sweeping.release()
 
     def _hand_on(self, find: Callable[[Connection], list[Row]]) -> bool:
         """Hand on the rows that are found. Whether there may be more of them."""
