@@ -37,7 +37,7 @@ def test_it_runs_as_a_user_who_is_nobody_from_an_image_without_tools() -> None:
 def test_it_installs_nothing_that_is_not_in_the_lock_by_hash() -> None:
     [install] = [line for line in _LINES if "pip install" in line]
 
-    assert "--require-hashes -r /tmp/requirements.lock" in re.sub(r" +", " ", install)
+    assert "--no-deps --require-hashes -r /tmp/requirements.lock" in re.sub(r" +", " ", install)
     assert "--only-binary :all:" in install
 
 
