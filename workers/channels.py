@@ -139,6 +139,17 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
         after_s = at - time.monotonic()
         self._timer = self._consumer.timer.call_after(after_s, self._guarded, (self._tick,))
 
+    def _rearm(self, at: float) -> None:
+        """Have `_tick` called then and not before, and never in this turn of the event loop.
+
+        A timer that has become due meanwhile would run in the same turn, and after the tenth
+        Celery's event loop sleeps for a second, whatever else is due.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._arm(max(at, time.monotonic() + AT_ONCE_S))
+
     def _tick(self) -> None:
         """Do what is due, and see to it that the rest will be done."""
         self._timer = None
@@ -151,8 +162,8 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
             if lane.due_at is not None and lane.due_at <= now:
                 self._settle(lane)
         appointments = [lane.due_at for lane in self._lanes if lane.due_at is not None]
-        if appointments:
-            self._arm(max(min(appointments), time.monotonic() + AT_ONCE_S))
+        if self._unread or appointments:
+            self._rearm(0.0 if self._unread else min(appointments))
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Run something of ours inside Celery's event loop, whose timers swallow exceptions.
