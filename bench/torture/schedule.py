@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from bench.torture.faults import Fault
 
 _SIZES: Final = (1, 2, 3)
-_SIZE_WEIGHTS: Final = (5, 4, 2)
+_SIZE_WEIGHTS: Final = (1, 2, 3)
 _SPREAD_S: Final = 1.5
 
 
