@@ -1,6 +1,6 @@
-"""Every money rule, in one pure function: `post`."""
+"""Every money rule, in one pure function: `post`; `deciding` is the same step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from domain.books import Answer, Books, Decision, Entry, Outcome, Posting, Wallet, WalletStatus
@@ -18,6 +18,9 @@ from domain.instructions import (
 from domain.money import BALANCE_MINOR_MAX
 from domain.rejections import Code, Rejection
 
+Deciding = tuple[Posting, Iterator[Decision]]
+"""A posting, and the decisions that it grows by: it is whole when all have been taken."""
+
 
 def post(books: Books, instructions: Sequence[Instruction], now: datetime) -> Posting:
     """Decide a batch in arrival order, touching nothing but its arguments.
@@ -27,10 +30,20 @@ def post(books: Books, instructions: Sequence[Instruction], now: datetime) -> Po
 
     Raises: LedgerFault if the books cannot be right.
     """
+    posting, decisions = deciding(books, instructions, now)
+    for _ in decisions:
+        pass
+    return posting
+
+
+def deciding(books: Books, instructions: Sequence[Instruction], now: datetime) -> Deciding:
+    """As `post`, but decide each instruction when its decision is asked for.
+
+    So what was decided can be on its way while the rest is thought about.
+    """
     batch = _Batch(books, now)
-    for instruction in instructions:
-        batch.take(instruction)
-    return Posting(batch.decisions, batch.moved, batch.opened)
+    posting = Posting(batch.decisions, batch.moved, batch.opened)
+    return posting, map(batch.take, instructions)
 
 
 def reject(books: Books, instruction: Instruction, now: datetime) -> Posting:
@@ -56,31 +69,34 @@ class _Batch:
         self.moved: dict[str, Wallet] = {}
         self.opened: dict[str, int] = {}
 
-    def take(self, instruction: Instruction) -> None:
-        if self.replay(instruction):
-            return
+    def take(self, instruction: Instruction) -> Decision:
+        return self.replay(instruction) or self.answer(instruction, self.decide(instruction))
+
+    def decide(self, instruction: Instruction) -> Outcome:
         match instruction:
             case Transfer() | Deposit() | Withdrawal():
-                outcome = self.move_money(instruction)
+                return self.move_money(instruction)
             case CustomerOpen():
-                outcome = self.open_customer(instruction)
+                return self.open_customer(instruction)
             case WalletOpen():
-                outcome = self.open_wallet(instruction)
-        self.answer(instruction, outcome)
+                return self.open_wallet(instruction)
 
-    def replay(self, instruction: Instruction) -> bool:
+    def replay(self, instruction: Instruction) -> Decision | None:
         """Answer with the outcome that there is already, if there is one."""
         past = self.outcomes.get(instruction.id)
         if past is None:
-            return False
+            return None
         same = past.fingerprint == instruction.fingerprint
         answer = Answer.REPLAYED if same else Answer.REUSED
-        self.decisions.append(Decision(instruction, past, answer))
-        return True
+        decision = Decision(instruction, past, answer)
+        self.decisions.append(decision)
+        return decision
 
-    def answer(self, instruction: Instruction, outcome: Outcome) -> None:
+    def answer(self, instruction: Instruction, outcome: Outcome) -> Decision:
         self.outcomes[instruction.id] = outcome
-        self.decisions.append(Decision(instruction, outcome, Answer.DECIDED))
+        decision = Decision(instruction, outcome, Answer.DECIDED)
+        self.decisions.append(decision)
+        return decision
 
     def keep(self, wallet: Wallet) -> None:
         self.wallets[wallet.id] = self.moved[wallet.id] = wallet

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+import psycopg2
+from sqlalchemy import Connection
+
 NULL: Final = r"\N"
 """How COPY writes a null."""
 
@@ -43,12 +46,34 @@ def copied(value: str | None) -> str:
     return value.translate(_COPY_ESCAPES) if _ESCAPED_BY_COPY(value) else value
 
 
-class CopiedLines:
-    """Lines for `copy_expert`, made while Postgres stores the ones before them."""
+def copy(connection: Connection, statement: str, lines: Iterator[str]) -> None:
+    """Run a COPY whose lines are made while Postgres stores the ones before them.
+
+    Raises: what making the lines raises; the driver's errors.
+    """
+    made = _Lines(lines)
+    cursor = connection.connection.cursor()
+    try:
+        cursor.copy_expert(statement, made)
+    except psycopg2.Error as error:
+        # To Postgres it is only a COPY that was given up; the reason is what counts.
+        raise made.fault or error from None
+    finally:
+        cursor.close()
+
+
+class _Lines:
+    """Lines as a file that psycopg2 reads from."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
+        self.fault: BaseException | None = None
+        """What ended them too early; psycopg2 would only repeat its text."""
 
     def read(self, _size: int) -> str:
         """The next few lines; nothing when there are no more."""
-        return "".join(islice(self._lines, _LINES_AT_ONCE))
+        try:
+            return "".join(islice(self._lines, _LINES_AT_ONCE))
+        except BaseException as fault:
+            self.fault = fault
+            raise

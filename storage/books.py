@@ -1,12 +1,12 @@
 """Load what the rules look at, save what they decided: a fixed number of statements a batch."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from domain.books import Books, Decision, Posting, Wallet, WalletStatus
+from domain.books import Answer, Books, Decision, Posting, Wallet, WalletStatus
 from domain.errors import LedgerFault
 from domain.instructions import (
     CustomerOpen,
@@ -16,7 +16,7 @@ from domain.instructions import (
     WalletOpen,
     Withdrawal,
 )
-from storage.arrays import CopiedLines, array, text_array
+from storage.arrays import array, copy, text_array
 from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 
 # The order by id is the order of locking: two batches that share wallets meet at the first
@@ -135,20 +135,28 @@ def load(
 
 
 def save(
-    connection: Connection, loaded: Loaded, posting: Posting, partition: int, position: int
+    connection: Connection,
+    loaded: Loaded,
+    posting: Posting,
+    decisions: Iterator[Decision],
+    partition: int,
+    position: int,
 ) -> int:
-    """Write what a batch decided, as the caller's transaction.
+    """Write the decisions of a batch while they are made, then the wallets as they stand.
 
-    `position` is the place of the partition's last instruction before this batch. Returns
-    that of its last instruction now.
+    `decisions` are those of `posting`, not yet taken: Python decides an instruction while
+    Postgres stores those before it. `position` is the place of the partition's last
+    instruction before this batch. Returns that of its last instruction now.
 
-    Raises: WalletsMissing.
+    Raises: WalletsMissing; whatever taking a decision raises.
     """
     books, places = loaded
-    decisions = list(posting.decided())
-    if not decisions:
+    new = (decision for decision in decisions if decision.answer is Answer.DECIDED)
+    copy(connection, SAVE_INSTRUCTIONS, copy_lines(new, books, partition, position))
+    decided = list(posting.decided())
+    if not decided:
         return position
-    _open(connection, books, posting, decisions)
+    _open(connection, books, posting, decided)
     moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
     if moved:
         updated = connection.execute(
@@ -162,11 +170,7 @@ def save(
         )
         if updated.rowcount != len(moved):
             raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
-    lines = CopiedLines(copy_lines(decisions, books, partition, position))
-    cursor = connection.connection.cursor()
-    cursor.copy_expert(SAVE_INSTRUCTIONS, lines)
-    cursor.close()
-    return position + len(decisions)
+    return position + len(decided)
 
 
 def _wallet_ids(instructions: Iterable[Instruction]) -> Iterable[str]:

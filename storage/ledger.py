@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from domain.books import Answer, Books, Decision, Posting
 from domain.identity import partition_of
 from domain.instructions import Instruction
-from domain.posting import post, reject
+from domain.posting import Deciding, deciding, reject
 from domain.views import outcome_view
 from storage import books as stored_books
 from storage import events, partitions
@@ -91,8 +91,8 @@ class Ledger:
         LedgerFault if the books cannot be right.
         """
 
-        def decide(books: Books, now: datetime) -> Posting:
-            return post(books, instructions, now)
+        def decide(books: Books, now: datetime) -> Deciding:
+            return deciding(books, instructions, now)
 
         settlements = self._settlements.needed_by(instructions, partition)
         with self._engine.begin() as connection:
@@ -114,8 +114,9 @@ class Ledger:
         does not stop an operator.
         """
 
-        def decide(books: Books, now: datetime) -> Posting:
-            return reject(books, instruction, now)
+        def decide(books: Books, now: datetime) -> Deciding:
+            posting = reject(books, instruction, now)
+            return posting, iter(posting.decisions)
 
         partition = partition_of(instruction.partition_key, self._partition_count)
         settlements = self._settlements.needed_by([instruction], partition)
@@ -137,12 +138,12 @@ def _save(
     position: int,
     loaded: stored_books.Loaded,
     clock: Callable[[], datetime],
-    decide: Callable[[Books, datetime], Posting],
+    decide: Callable[[Books, datetime], Deciding],
 ) -> Decided:
-    """Decide with the books loaded and locked; write what was decided, and whom it concerns."""
+    """Decide with the books loaded and locked; write each decision, and whom it concerns."""
     now = clock()
-    posting = decide(loaded.books, now)
-    reached = stored_books.save(connection, loaded, posting, partition, position)
+    posting, decisions = decide(loaded.books, now)
+    reached = stored_books.save(connection, loaded, posting, decisions, partition, position)
     if reached != position:
         connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})
     written = events.write(connection, loaded.books, posting, now)

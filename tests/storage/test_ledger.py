@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event, text
 
 from domain.books import Answer
+from domain.errors import SettlementMissing
 from domain.rejections import Code
 from storage import partitions
 from storage.engine import ledger_engine
@@ -14,6 +15,7 @@ from storage.ledger import Ledger, Paused
 from storage.partitions import PartitionCountMismatch
 from storage.verify import verify
 from tests.bookkeeping import (
+    CLIENT,
     NOW,
     OTHER_CLIENT,
     deposit,
@@ -113,6 +115,23 @@ def test_a_batch_takes_the_same_number_of_statements_however_long_it_is(books: B
         counts.append(len(statements))
 
     assert counts[0] == counts[1] <= 6
+
+
+def test_a_fault_while_decisions_are_being_stored_is_told_as_it_is_and_undoes_them(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+):
+    books.open("ann", "ben")
+    many = [transfer(n, "ann", "ben", 1) for n in range(60)]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            books.ledger._settlements, "needed_by", lambda *_: {(CLIENT, "KES"): wallet_id("none")}
+        )
+        with pytest.raises(SettlementMissing):
+            books.decide(*many, deposit("d", "ann", 1))
+
+    assert balance(books, "ann") == 100
+    assert books.rows("SELECT 1 FROM instructions WHERE type = 'transfer'") == []
+    assert books.decide(many[0]).posting.decisions[0].answer is Answer.DECIDED
 
 
 def test_rights_are_decided_in_the_posting_transaction(books: Books):
