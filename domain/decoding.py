@@ -1,7 +1,7 @@
 """JSON as strictly as money wants it."""
 
 import json
-from typing import Any, Never
+from typing import Any, Final, Never
 
 
 class MalformedJson(ValueError):
@@ -19,9 +19,7 @@ def decode_json(body: bytes) -> Any:
     Raises: MalformedJson.
     """
     try:
-        return json.loads(
-            body.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
-        )
+        return _DECODER.decode(body.decode())
     except MalformedJson:
         raise
     except (ValueError, RecursionError) as error:
@@ -37,6 +35,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Never:
     raise MalformedJson(f"{name} is not a JSON number")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+"""Made once: to make it takes half as long as to decode a transfer."""
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,9 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def derived_id(*parts: object) -> str:
@@ -40,9 +42,7 @@ def fingerprint(instruction_type: str, data: Mapping[str, Any]) -> str:
     `data` is in JSON's terms, with absent optional fields left out. The bytes hashed must
     never change, because keys never expire: `tests/domain/test_identity.py` holds them.
     """
-    canonical = json.dumps(
-        [instruction_type, data], sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
+    canonical = _CANONICAL.encode([instruction_type, data])
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

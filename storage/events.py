@@ -19,6 +19,9 @@ from storage.arrays import array, text_array
 from storage.rows import restored_outcome
 from storage.shown import SHOWN_INSTRUCTIONS, entry_view, instruction_view
 
+DOCUMENTS_MOST: Final = 100
+"""Documents in one row: whoever reads a page looks through all of its rows."""
+
 BITS: Final = 4
 """How many numbers an instruction takes of those that a row gives to its events."""
 
@@ -50,11 +53,15 @@ WRITE: Final = text(f"""
     RETURNING xact, pending
 """)  # noqa: S608  # The only text put in is the constant above.
 
+# A row is named by its time too, so those of one transaction are a microsecond apart.
 WRITE_DOCUMENTS: Final = text(f"""
     INSERT INTO events (at, client_id, pending, documents)
-    SELECT CAST(:at AS timestamptz), told.client_id,
-           coalesce(CAST(:pending AS boolean), {_IS_WAITING}), CAST(:documents AS jsonb)
-    FROM (VALUES (CAST(:client_id AS integer))) AS told (client_id)
+    SELECT CAST(:at AS timestamptz) + (told.place - 1) * interval '1 microsecond', told.client_id,
+           coalesce(CAST(:pending AS boolean), {_IS_WAITING}), CAST(told.documents AS jsonb)
+    FROM (
+        SELECT CAST(:client_id AS integer), documents, place
+        FROM unnest(CAST(:documents AS text[])) WITH ORDINALITY AS part (documents, place)
+    ) AS told (client_id, documents, place)
     RETURNING xact, pending
 """)  # noqa: S608
 
@@ -168,17 +175,22 @@ def add_documents(
     *,
     pending: bool | None = None,
 ) -> Written | None:
-    """Write events that are in no other table, as one row, in the caller's transaction.
+    """Write events that are in no other table, in the caller's transaction.
 
     A transaction does this once for a client and time. `pending` says whether somebody is to
-    be told later; None finds out. Returns what is to be handed on, as `write` does.
+    be told later; None finds out. Returns what is to be handed on, as `write` does: of more
+    than DOCUMENTS_MOST, the first ones; a sweep finds the others.
     """
     documents = [{**event._asdict(), "type": event.type.value} for event in events]
+    parts = (
+        documents[start : start + DOCUMENTS_MOST]
+        for start in range(0, len(documents), DOCUMENTS_MOST)
+    )
     named = {
         "at": at,
         "client_id": client_id,
         "pending": pending,
-        "documents": to_json(documents).decode(),
+        "documents": text_array(to_json(part).decode() for part in parts),
     }
     return _waited_for(connection.execute(WRITE_DOCUMENTS, named), at)
 

@@ -2,6 +2,7 @@
 
 import time
 
+from storage.partners import set_rate
 from tests.partners.house import RECEIPTS, PartnerHouse
 from tests.support import wait_until
 
@@ -155,6 +156,20 @@ def test_a_rate_slows_its_partner_drops_nothing_and_slows_nobody_else(
     # A tenth of forty at once, and the rest at forty a second.
     assert 3 < time.monotonic() - began_at < 20
     assert [each.key for each in slow.of(*RECEIPTS)] == [slow.named(f"k{n}") for n in range(1, 201)]
+
+
+def test_a_rate_that_is_raised_counts_at_once_and_disturbs_no_order(house: PartnerHouse) -> None:
+    bank = house.partner(rate_per_s=1)
+    house.inbox().ready()
+    bank.flood(bank.deposit("w") for _ in range(300))
+    bank.await_events(1, *RECEIPTS)
+
+    with house.engine.begin() as connection:
+        set_rate(connection, bank.name, 10_000, who="tests", reason="a payroll")
+
+    bank.await_events(300, *RECEIPTS, distinct=True)
+    firsts = dict.fromkeys(each.key for each in bank.of(*RECEIPTS))
+    assert [*firsts] == [bank.named(f"k{n}") for n in range(1, 301)]
 
 
 def test_partners_come_and_go_while_the_worker_runs(house: PartnerHouse) -> None:

@@ -60,6 +60,15 @@ def test_a_transaction_that_is_rolled_back_holds_nothing_up_and_leaves_nothing(b
     assert keys_of(feed_of(books.engine, CLIENT)[0]) == ["after"]
 
 
+def test_many_events_of_one_transaction_are_several_rows_and_come_in_their_order(books: Books):
+    count = 2 * events.DOCUMENTS_MOST + 1
+    with books.engine.begin() as connection:
+        tell(connection, *range(count))
+
+    assert len(books.rows("SELECT 1 FROM events")) == 3
+    assert keys_of(feed_of(books.engine, CLIENT)[0]) == [str(key) for key in range(count)]
+
+
 def test_a_reader_who_never_stops_sees_everything_once_whoever_commits_when(
     books: Books, operator: Engine
 ):

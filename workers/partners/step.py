@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 THREADS: Final = 4
 """Partners that have their turn at once."""
 
-TURN_MOST: Final = 500
-"""Messages of one turn: the next partner waits no longer than these take."""
+TURN_MOST: Final = 3000
+"""Messages of one turn, however high a partner's rate: the next one waits no longer than these
+take. A turn is spread over all partitions, whose batches are the better the larger they are."""
 
 LOOK_EVERY_S: Final = 1.0
 """How late a new partner's inbox is read, and a removed one's no more."""
@@ -86,11 +87,14 @@ class InboxLane(Lane):
         """Go by what the partner is now."""
         self.partner = partner
         self._bucket = TokenBucket(partner.rate_per_s, holds_s=BURST_S)
+        self.turn_most = max(1, min(TURN_MOST, int(partner.rate_per_s * BURST_S)))
+        """What the rate allows at once; so much again is received while it is passed on. So
+        a partner has the worker hold no more than its rate is worth."""
 
     def next_turn(self, desk: Desk) -> Turn | None:
         """The turn that failed before, or one of as many messages as the rate allows now."""
         if self.turn is None and self.held:
-            wanted = min(len(self.held), TURN_MOST)
+            wanted = min(len(self.held), self.turn_most)
             allowed = self._bucket.take(wanted)
             self.slowed = allowed < wanted
             if allowed:
@@ -187,7 +191,11 @@ class InboxStep(ChannelStep):
                 lane = InboxLane(partner)
                 self._lanes.append(lane)
             elif lane.partner != partner:
+                before = lane.turn_most
                 lane.become(partner)
+                if lane.turn_most != before:
+                    # How much is received ahead is settled when a queue begins to be consumed.
+                    self._close(lane)
             if lane.channel is None:
                 self._open(lane)
         for lane in lanes.values():
@@ -200,7 +208,7 @@ class InboxStep(ChannelStep):
 
     def _open(self, lane: InboxLane) -> None:
         """Consume an inbox from its first message on that was not passed on."""
-        channel = self._new_channel(2 * TURN_MOST)
+        channel = self._new_channel(2 * lane.turn_most)
         _deliver(channel, partial(self._take, lane))
         try:
             channel.basic_consume(
@@ -242,7 +250,7 @@ class InboxStep(ChannelStep):
         lane.held.append(received(tag, body, properties))
         if lane.due_at is None and not lane.busy and lane.turn is None:
             self._appoint(lane, self.hall.linger_s)
-        if len(lane.held) == TURN_MOST:
+        if len(lane.held) == lane.turn_most:
             self._full.append(lane)
 
     def _settle(self, lane: Any) -> None:
