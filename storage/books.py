@@ -17,29 +17,38 @@ from domain.instructions import (
     Withdrawal,
 )
 from storage.arrays import array, copy, text_array
+from storage.prepared import Prepared
 from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
 # To send the ids once more, for the grants, would cost more than to find them here.
-LOCK_WALLETS: Final = text("""
+LOCK_WALLETS: Final = Prepared(
+    "lock_wallets",
+    """
     SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor,
            CASE WHEN EXISTS (SELECT FROM grants) THEN (
                SELECT array_agg(grants.client_id) FROM grants WHERE grants.wallet_id = wallets.id
            ) END AS granted
     FROM wallets
-    WHERE id = ANY (CAST(:ids AS uuid[]))
+    WHERE id = ANY (:ids)
     ORDER BY id
     FOR NO KEY UPDATE
-""")
+    """,
+    ids="uuid[]",
+)
 
-KNOWN_OUTCOMES: Final = text("""
+KNOWN_OUTCOMES: Final = Prepared(
+    "known_outcomes",
+    """
     SELECT id, fingerprint, submitted_at, decided_at, rejection, amount,
            source_wallet_id, source_seq, source_balance,
            destination_wallet_id, destination_seq, destination_balance
     FROM instructions
-    WHERE id = ANY (CAST(:ids AS uuid[]))
-""")
+    WHERE id = ANY (:ids)
+    """,
+    ids="uuid[]",
+)
 
 KNOWN_CUSTOMERS: Final = text("""
     SELECT id, client_id FROM customers WHERE id = ANY (CAST(:ids AS uuid[]))
@@ -67,14 +76,18 @@ OPEN_WALLETS: Final = text("""
 """)
 
 # A locked row stays where it is, so it is found again by its place, without the index.
-MOVE_WALLETS: Final = text("""
+MOVE_WALLETS: Final = Prepared(
+    "move_wallets",
+    """
     UPDATE wallets SET balance = moved.balance, seq = moved.seq
-    FROM unnest(
-        CAST(:places AS tid[]), CAST(:ids AS uuid[]), CAST(:balances AS bigint[]),
-        CAST(:seqs AS bigint[])
-    ) AS moved (place, id, balance, seq)
+    FROM unnest(:places, :ids, :balances, :seqs) AS moved (place, id, balance, seq)
     WHERE wallets.ctid = moved.place AND wallets.id = moved.id
-""")
+    """,
+    places="tid[]",
+    ids="uuid[]",
+    balances="bigint[]",
+    seqs="bigint[]",
+)
 
 SAVE_OPENINGS: Final = text("""
     INSERT INTO openings (instruction_id, data)
@@ -108,7 +121,7 @@ def load(
     wallet_ids.update(settlements.values())
     wallets, places, grants = {}, {}, {}
     if wallet_ids:
-        for row in connection.execute(LOCK_WALLETS, {"ids": array(wallet_ids)}).all():
+        for row in LOCK_WALLETS.run(connection, ids=array(wallet_ids)).all():
             place, wallet_id, owner, customer_id, currency, status, balance, seq, floor, given = row
             places[wallet_id] = place
             if given is not None:
@@ -123,7 +136,7 @@ def load(
                 seq,
                 floor,
             )
-    known = connection.execute(KNOWN_OUTCOMES, {"ids": array({i.id for i in instructions})})
+    known = KNOWN_OUTCOMES.run(connection, ids=array({i.id for i in instructions}))
     books = Books(
         wallets=wallets,
         customers=_customers(connection, instructions),
@@ -159,14 +172,12 @@ def save(
     _open(connection, books, posting, decided)
     moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
     if moved:
-        updated = connection.execute(
-            MOVE_WALLETS,
-            {
-                "places": text_array(places[wallet.id] for wallet in moved),
-                "ids": array(wallet.id for wallet in moved),
-                "balances": array(wallet.balance for wallet in moved),
-                "seqs": array(wallet.seq for wallet in moved),
-            },
+        updated = MOVE_WALLETS.run(
+            connection,
+            places=text_array(places[wallet.id] for wallet in moved),
+            ids=array(wallet.id for wallet in moved),
+            balances=array(wallet.balance for wallet in moved),
+            seqs=array(wallet.seq for wallet in moved),
         )
         if updated.rowcount != len(moved):
             raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)

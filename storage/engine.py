@@ -26,6 +26,8 @@ _LEDGER_OPTIONS: Final = {
     # Wallets come out of the index in the order in which they are locked: nothing to sort.
     "enable_bitmapscan": "off",
     "jit": "off",
+    # What is prepared is planned once, for batches of any size: they differ in nothing else.
+    "plan_cache_mode": "force_generic_plan",
     # A worker that was stopped in mid-transaction must not hold its wallets for ever.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "5s",

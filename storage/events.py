@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from domain.books import Answer, Books, Posting
 from domain.events import Event, EventType, Shows, instruction_event_id, without_personal_data
 from storage.arrays import array, text_array
+from storage.prepared import Prepared
 from storage.rows import restored_outcome
 from storage.shown import SHOWN_INSTRUCTIONS, entry_view, instruction_view
 
@@ -43,15 +44,20 @@ _IS_WAITING: Final = """
     )
 """
 
-WRITE: Final = text(f"""
+WRITE: Final = Prepared(
+    "write_events",
+    f"""
     INSERT INTO events (at, client_id, pending, instruction_ids, shows)
-    SELECT CAST(:at AS timestamptz), told.client_id, {_IS_WAITING},
+    SELECT :at, told.client_id, {_IS_WAITING},
            CAST(told.instruction_ids AS uuid[]), decode(told.shows, 'hex')
-    FROM unnest(
-        CAST(:client_ids AS integer[]), CAST(:instruction_ids AS text[]), CAST(:shows AS text[])
-    ) AS told (client_id, instruction_ids, shows)
+    FROM unnest(:client_ids, :instruction_ids, :shows) AS told (client_id, instruction_ids, shows)
     RETURNING xact, pending
-""")  # noqa: S608  # The only text put in is the constant above.
+    """,  # noqa: S608  # The only text put in is the constant above.
+    at="timestamptz",
+    client_ids="integer[]",
+    instruction_ids="text[]",
+    shows="text[]",
+)
 
 # A row is named by its time too, so those of one transaction are a microsecond apart.
 WRITE_DOCUMENTS: Final = text(f"""
@@ -158,13 +164,14 @@ def write(connection: Connection, books: Books, posting: Posting, at: datetime) 
     told = _told(books, posting)
     if not told:
         return None
-    named = {
-        "at": at,
-        "client_ids": array(told),
-        "instruction_ids": text_array(array(ids) for ids, _ in told.values()),
-        "shows": text_array(shows.hex() for _, shows in told.values()),
-    }
-    return _waited_for(connection.execute(WRITE, named), at)
+    written = WRITE.run(
+        connection,
+        at=at,
+        client_ids=array(told),
+        instruction_ids=text_array(array(ids) for ids, _ in told.values()),
+        shows=text_array(shows.hex() for _, shows in told.values()),
+    )
+    return _waited_for(written, at)
 
 
 def add_documents(

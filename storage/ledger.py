@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, Engine, Row
 
 from domain.books import Answer, Books, Decision, Posting
 from domain.identity import partition_of
@@ -14,6 +14,7 @@ from domain.posting import Deciding, deciding, reject
 from domain.views import outcome_view
 from storage import books as stored_books
 from storage import events, partitions
+from storage.prepared import Prepared
 from storage.settlements import Settlements
 
 _LOCK_SPACE: Final = 0x7465
@@ -21,16 +22,24 @@ _LOCK_SPACE: Final = 0x7465
 
 # The broker gives a partition one consumer at a time, as a courtesy. This is the law: two
 # workers that both believe to be the one take turns, and the later finds what the earlier did.
-TAKE_PARTITION: Final = text("""
+TAKE_PARTITION: Final = Prepared(
+    "take_partition",
+    """
     SELECT position, paused_at
     FROM pg_advisory_xact_lock(:space, :partition), partitions
     WHERE id = :partition
     FOR UPDATE OF partitions
-""")
+    """,
+    space="integer",
+    partition="integer",
+)
 
-ADVANCE_PARTITION: Final = text("""
-    UPDATE partitions SET position = :position WHERE id = :partition
-""")
+ADVANCE_PARTITION: Final = Prepared(
+    "advance_partition",
+    "UPDATE partitions SET position = :position WHERE id = :partition",
+    partition="integer",
+    position="bigint",
+)
 
 
 class Paused(Exception):
@@ -128,8 +137,7 @@ class Ledger:
 
 
 def _take(connection: Connection, partition: int) -> Row[Any]:
-    named = {"space": _LOCK_SPACE, "partition": partition}
-    return connection.execute(TAKE_PARTITION, named).one()
+    return TAKE_PARTITION.run(connection, space=_LOCK_SPACE, partition=partition).one()
 
 
 def _save(
@@ -145,6 +153,6 @@ def _save(
     posting, decisions = decide(loaded.books, now)
     reached = stored_books.save(connection, loaded, posting, decisions, partition, position)
     if reached != position:
-        connection.execute(ADVANCE_PARTITION, {"partition": partition, "position": reached})
+        ADVANCE_PARTITION.run(connection, partition=partition, position=reached)
     written = events.write(connection, loaded.books, posting, now)
     return Decided(loaded.books, posting, written)

@@ -14,13 +14,16 @@ from storage import events, feed, reads
 from storage.arrays import array, text_array
 from storage.engine import ledger_engine, operator_engine, read_engine
 from storage.ledger import TAKE_PARTITION
+from storage.prepared import Prepared
 from tests.support import fresh_database
 
 IDS = array(derived_id("plan", n) for n in range(1000))
 NUMBERS = array(range(1000))
 PLACES = text_array(f"(0,{n})" for n in range(1000))
 
-LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
+Statement = TextClause | Prepared
+
+LEDGER: dict[str, tuple[Statement, dict[str, object]]] = {
     "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
     "known outcomes": (statements.KNOWN_OUTCOMES, {"ids": IDS}),
     "known customers": (statements.KNOWN_CUSTOMERS, {"ids": IDS}),
@@ -36,7 +39,7 @@ LEDGER: dict[str, tuple[TextClause, dict[str, object]]] = {
 }
 
 ONE = derived_id("plan", 1)
-READS: dict[str, tuple[TextClause, dict[str, object]]] = {
+READS: dict[str, tuple[Statement, dict[str, object]]] = {
     "instruction": (reads.INSTRUCTION, {"id": ONE, "client_id": 1}),
     "wallet": (reads.WALLET, {"id": ONE, "client_id": 1}),
     "wallets of a customer": (
@@ -100,9 +103,12 @@ def nodes(plan: dict[str, object]) -> list[dict[str, object]]:
     return found
 
 
-def searches(engine: Engine, statement: TextClause, named: dict[str, object]) -> list[str]:
+def searches(engine: Engine, statement: Statement, named: dict[str, object]) -> list[str]:
     """The scans of large tables, each with whether it names the rows it wants."""
     with engine.connect() as connection:
+        if isinstance(statement, Prepared):
+            statement.prepare(connection)
+            statement = statement.execution
         (plan,) = connection.scalar(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), named)
     return [
         f"{node['Node Type']} on {node['Relation Name']}: "
@@ -138,7 +144,7 @@ def believe(settings: Settings, belief: str) -> None:
 def test_no_statement_reads_a_whole_table(
     million: Settings,
     make: Callable[[Settings], Engine],
-    queries: dict[str, tuple[TextClause, dict[str, object]]],
+    queries: dict[str, tuple[Statement, dict[str, object]]],
     belief: str,
 ):
     believe(million, belief)
@@ -158,6 +164,7 @@ def test_a_page_of_events_reads_a_page_whatever_lies_before_and_behind_it(
     believe(million, belief)
     engine = read_engine(million)
     statement, named = READS["a page of events"]
+    assert isinstance(statement, TextClause)
 
     with engine.connect() as connection:
         explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
