@@ -1,6 +1,7 @@
 """One run: the town under traffic and faults, then everything judged."""
 
 import asyncio
+import logging
 import random
 import shutil
 import time
@@ -28,6 +29,7 @@ from bench.torture.poison import spread
 from bench.torture.schedule import Planned, rounds
 from bench.torture.town import Town
 from bench.torture.world import World
+from config.logs import JsonLines
 
 _STUCK_AFTER_S: Final = 60.0
 _DRAIN_TIMEOUT_S: Final = 1200.0
@@ -131,6 +133,7 @@ def run(options: Options, folder: Path, steps: Steps) -> Result:
     ground = Ground(folder)
     ground.claim()
     disk = None
+    said = _log_to(folder / "logs" / "driver.log")
     try:
         disk = _disk(ground, result)
         clock = preload() if _wanted(options, "clock.") else {}
@@ -148,9 +151,20 @@ def run(options: Options, folder: Path, steps: Steps) -> Result:
             service.kill()
         if disk is not None:
             disk.unmount()
+        logging.getLogger().removeHandler(said)
+        said.close()
         ground.purge()
     result.took_s = time.monotonic() - begun
     return result
+
+
+def _log_to(path: Path) -> logging.FileHandler:
+    """Have what the driver's own clients say of lost connections kept beside the others' logs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(JsonLines())
+    logging.getLogger().addHandler(handler)
+    return handler
 
 
 def _wanted(options: Options, prefix: str) -> bool:
