@@ -51,7 +51,7 @@ WRITE: Final = Prepared(
     SELECT :at, told.client_id, {_IS_WAITING},
            CAST(told.instruction_ids AS uuid[]), decode(told.shows, 'hex')
     FROM unnest(:client_ids, :instruction_ids, :shows) AS told (client_id, instruction_ids, shows)
-    RETURNING xact, pending
+    RETURNING xact, pending, cardinality(instruction_ids) AS size
     """,  # noqa: S608  # The only text put in is the constant above.
     at="timestamptz",
     client_ids="integer[]",
@@ -68,7 +68,7 @@ WRITE_DOCUMENTS: Final = text(f"""
         SELECT CAST(:client_id AS integer), documents, place
         FROM unnest(CAST(:documents AS text[])) WITH ORDINALITY AS part (documents, place)
     ) AS told (client_id, documents, place)
-    RETURNING xact, pending
+    RETURNING xact, pending, jsonb_array_length(documents) AS size
 """)  # noqa: S608
 
 # The inner LIMIT makes this one look into the index for each event, whatever is believed.
@@ -94,10 +94,12 @@ INSTRUCTIONS: Final = text(f"""
 
 
 class Written(NamedTuple):
-    """What one transaction wrote: all rows of events with these two."""
+    """What one transaction wrote: all rows of events with the first two, and how much it is."""
 
     at: datetime
     xact: int
+    instructions: int
+    """Of how many it tells somebody who waits, those told to several counted for each."""
 
 
 class Ref(NamedTuple):
@@ -203,7 +205,10 @@ def add_documents(
 
 
 def _waited_for(written: Any, at: datetime) -> Written | None:
-    return next((Written(at, row.xact) for row in written.all() if row.pending), None)
+    waited_for = [row for row in written.all() if row.pending]
+    if not waited_for:
+        return None
+    return Written(at, waited_for[0].xact, sum(row.size for row in waited_for))
 
 
 def _told(books: Books, posting: Posting) -> dict[int, tuple[list[str], bytearray]]:

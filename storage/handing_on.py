@@ -1,18 +1,21 @@
 """From the outbox to those who are to be told: which rows wait, for whom, and what is done."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import Connection, text
 
 from domain.events import CALLBACK_TYPES
 from storage.arrays import array, text_array
-from storage.events import Row
+from storage.events import Row, Written
 
-SWEPT_ROWS: Final = 20
-"""Rows of events that one transaction of a sweep hands on: up to ten thousand deliveries."""
+ROWS_AT_ONCE: Final = 200
+INSTRUCTIONS_AT_ONCE: Final = 10_000
+"""How many rows of events one transaction hands on: as many as are not more than the first, and
+the one with which they tell of more than the second. There are thousands of small ones after an
+outage, and each alone would wait for Postgres and for the broker."""
 
 _COLUMNS: Final = "at, xact, client_id, instruction_ids, shows, documents"
 
@@ -24,12 +27,12 @@ NAMED_ROWS: Final = text(f"""
     FOR UPDATE SKIP LOCKED
 """)  # noqa: S608  # The only text put in is the constant above.
 
-LEFT_ROWS: Final = text(f"""
-    SELECT {_COLUMNS} FROM events
+LEFT: Final = text("""
+    SELECT at, xact, cardinality(instruction_ids) AS instructions FROM events
     WHERE pending AND at < now() - make_interval(secs => :older_than_s)
     ORDER BY xact LIMIT :limit
     FOR UPDATE SKIP LOCKED
-""")  # noqa: S608
+""")
 
 HANDED_ON: Final = text("""
     UPDATE events SET pending = false
@@ -63,23 +66,35 @@ ADD: Final = text("""
 """)
 
 
-def named_rows(connection: Connection, refs: Sequence[tuple[str, int]]) -> list[Row]:
+def named_rows(connection: Connection, refs: Sequence[Written]) -> list[Row]:
     """Of the rows written by these transactions, those that wait and that nobody else has.
 
-    Each is named by its time in RFC 3339 and its transaction. They are locked until the
-    caller's transaction ends.
+    They are locked until the caller's transaction ends.
     """
     if not refs:
         return []
-    times = [datetime.fromisoformat(at) for at, _ in refs]
-    named = {"xacts": array(xact for _, xact in refs), "first": min(times), "last": max(times)}
+    times = [ref.at for ref in refs]
+    named = {"xacts": array(ref.xact for ref in refs), "first": min(times), "last": max(times)}
     return [Row(*row) for row in connection.execute(NAMED_ROWS, named)]
 
 
 def left_rows(connection: Connection, older_than_s: float) -> list[Row]:
-    """Rows that have waited for so long, the oldest first; at most SWEPT_ROWS, and locked."""
-    named = {"older_than_s": older_than_s, "limit": SWEPT_ROWS}
-    return [Row(*row) for row in connection.execute(LEFT_ROWS, named)]
+    """Rows that have waited for so long, the oldest first, at once as many as may be; locked."""
+    named = {"older_than_s": older_than_s, "limit": ROWS_AT_ONCE}
+    left = deque(Written(*row) for row in connection.execute(LEFT, named))
+    return named_rows(connection, taken_at_once(left))
+
+
+def taken_at_once(waiting: deque[Written]) -> list[Written]:
+    """Take from the front what one transaction hands on. Others may be taking, too."""
+    refs: list[Written] = []
+    instructions = 0
+    # Somebody else may take the last one between a look and the taking.
+    with suppress(IndexError):
+        while len(refs) < ROWS_AT_ONCE and instructions < INSTRUCTIONS_AT_ONCE:
+            refs.append(waiting.popleft())
+            instructions += refs[-1].instructions
+    return refs
 
 
 def partner_names(connection: Connection, client_ids: Iterable[int]) -> dict[int, str]:

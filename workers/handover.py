@@ -102,7 +102,7 @@ class Handover:
         self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
 
     def _tell(self, batch: list[Written]) -> None:
-        told = [[written.at.isoformat(), written.xact] for written in batch]
+        told = [[each.at.isoformat(), each.xact, each.instructions] for each in batch]
         self._app.send_task(
             HAND_ON, args=[told], producer=self._producer, retry=False, ignore_result=True
         )

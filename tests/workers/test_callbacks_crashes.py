@@ -88,7 +88,7 @@ def test_more_than_one_beat_and_any_number_of_messages_do_no_harm(house: Callbac
         rows = house.rows("SELECT DISTINCT at, xact FROM events WHERE pending")
         app = callbacks_app(house.settings)
         for _ in range(20):
-            app.send_task(HAND_ON, args=[[[row.at.isoformat(), row.xact] for row in rows]])
+            app.send_task(HAND_ON, args=[[[row.at.isoformat(), row.xact, 1] for row in rows]])
             app.send_task(DELIVER, args=[endpoint.id])
         app.close()
         all_delivered(house, endpoint, 300)

@@ -2,17 +2,22 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import amqp
 import pytest
 
+import storage.handing_on
 from config import broker
 from ops.stack.services import Services
 from producers.connection import connection, open_channel
 from storage.engine import callbacks_engine
+from storage.events import Written
+from storage.handing_on import INSTRUCTIONS_AT_ONCE, ROWS_AT_ONCE, taken_at_once
 from tests.bookkeeping import CLIENT
 from tests.workers.callback_house import CallbackHouse
 from tests.workers.house import PARTITIONS
@@ -40,11 +45,14 @@ def left_pending(house: CallbackHouse) -> int:
     return int(house.rows("SELECT count(*) FROM events WHERE pending")[0][0])
 
 
-def make_old(house: CallbackHouse) -> list[tuple[str, int]]:
+def make_old(house: CallbackHouse) -> list[tuple[str, int, int]]:
     """Have all rows wait for long, and name those that do."""
     house.run("UPDATE events SET at = at - interval '10 seconds'")
-    rows = house.rows("SELECT DISTINCT at, xact FROM events WHERE pending")
-    return [(row.at.isoformat(), row.xact) for row in rows]
+    rows = house.rows(
+        "SELECT at, xact, sum(cardinality(instruction_ids)) AS instructions"
+        " FROM events WHERE pending GROUP BY at, xact"
+    )
+    return [(row.at.isoformat(), row.xact, int(row.instructions)) for row in rows]
 
 
 def test_what_is_for_a_partner_waits_for_the_broker_and_its_endpoint_does_not(
@@ -95,14 +103,27 @@ def test_what_many_threads_name_at_once_is_handed_on_once_and_completely(
     assert house.statuses(endpoint) == {"pending": 120}
 
 
+def test_a_transaction_hands_on_many_small_rows_or_few_large_ones() -> None:
+    now = datetime.now(UTC)
+    small = deque(Written(now, xact, 2) for xact in range(ROWS_AT_ONCE + 1))
+    large = deque(Written(now, xact, INSTRUCTIONS_AT_ONCE // 2) for xact in range(3))
+    huge = deque([Written(now, 1, INSTRUCTIONS_AT_ONCE + 1)] * 2)
+
+    assert len(taken_at_once(small)) == ROWS_AT_ONCE
+    assert len(taken_at_once(large)) == 2
+    assert len(taken_at_once(huge)) == 1
+    assert [len(small), len(large), len(huge)] == [1, 1, 1]
+
+
 def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(
-    house: CallbackHouse,
+    house: CallbackHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(storage.handing_on, "ROWS_AT_ONCE", 5)
     endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
     for turn in range(4):
         house.decide(house.transfers(PARTITIONS, prefix=f"t{turn}-"))
     refs = make_old(house)
-    assert len(refs) > 20
+    assert len(refs) > 2 * 5
     told: list[str] = []
 
     with handing_on(house, house.settings.broker_url.get_secret_value(), told) as here:

@@ -48,12 +48,18 @@ def awaited_messages(house: House, enough: Callable[[Messages], bool] = bool) ->
     return found
 
 
-def pending(house: House) -> list[tuple[datetime, int]]:
-    return [tuple(row) for row in house.rows("SELECT at, xact FROM events WHERE pending")]
+def pending(house: House) -> list[Written]:
+    """Of rows that are all one client's."""
+    rows = house.rows("SELECT at, xact, cardinality(instruction_ids) FROM events WHERE pending")
+    return [Written(*row) for row in rows]
 
 
-def places(told: Messages) -> list[tuple[datetime, int]]:
-    return [(datetime.fromisoformat(at), xact) for _, (pairs,) in told for at, xact in pairs]
+def places(told: Messages) -> list[Written]:
+    return [
+        Written(datetime.fromisoformat(at), xact, instructions)
+        for _, (refs,) in told
+        for at, xact, instructions in refs
+    ]
 
 
 @pytest.fixture
@@ -136,7 +142,7 @@ def test_without_a_broker_it_drops_and_returns_at_once(
         start = time.monotonic()
 
         for number in range(WAITING_MOST * 3):
-            handover.hand_on(Written(datetime.now(UTC), number))
+            handover.hand_on(Written(datetime.now(UTC), number, 1))
 
         assert time.monotonic() - start < 1
         wait_until(lambda: "events are not handed on" in caplog.text, what="the warning")
@@ -148,13 +154,13 @@ def test_after_the_broker_was_away_it_hands_on_again(house: House, proxy_to_brok
     at = datetime.now(UTC)
     numbers = itertools.count(2)
     with closing(Handover(callbacks_app(settings))) as handover:
-        handover.hand_on(Written(at, 1))
-        assert places(awaited_messages(house)) == [(at, 1)]
+        handover.hand_on(Written(at, 1, 1))
+        assert places(awaited_messages(house)) == [Written(at, 1, 1)]
 
         proxy_to_broker.cut()
 
-        def heard() -> list[tuple[datetime, int]]:
-            handover.hand_on(Written(at, next(numbers)))
+        def heard() -> list[Written]:
+            handover.hand_on(Written(at, next(numbers), 1))
             return places(messages(house))
 
         assert wait_until(heard, 30, 0.1, what="to be told again")
@@ -162,7 +168,7 @@ def test_after_the_broker_was_away_it_hands_on_again(house: House, proxy_to_brok
 
 def test_many_transactions_are_told_in_few_messages(house: House) -> None:
     at = datetime.now(UTC)
-    wanted = [Written(at, number) for number in range(500)]
+    wanted = [Written(at, number, 1) for number in range(500)]
 
     with closing(Handover(callbacks_app(house.settings))) as handover:
         for written in wanted:
@@ -171,4 +177,4 @@ def test_many_transactions_are_told_in_few_messages(house: House) -> None:
         told = awaited_messages(house, lambda found: len(places(found)) == 500)
     assert places(told) == wanted
     assert 5 <= len(told) <= 50
-    assert all(len(pairs) <= TOLD_AT_ONCE for _, (pairs,) in told)
+    assert all(len(refs) <= TOLD_AT_ONCE for _, (refs,) in told)

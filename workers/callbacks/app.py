@@ -15,7 +15,7 @@ from config.settings import Settings
 from workers.app import celery_app
 
 HAND_ON: Final = "callbacks.hand_on"
-"""Of these rows of `events`: a list of pairs of `at` (RFC 3339) and `xact`."""
+"""Of these rows of `events`: a list of `at` (RFC 3339), `xact` and the number of instructions."""
 
 DELIVER: Final = "callbacks.deliver"
 """To this endpoint, whatever is due."""

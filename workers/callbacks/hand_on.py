@@ -3,8 +3,8 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from config.logs import described
 from producers.messages import Unconfirmed
 from storage import delivering, handing_on
-from storage.events import Row, render
+from storage.events import Row, Written, render
 from workers.partners.outbound import Outbound
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,6 @@ LEFT_AFTER_S: Final = 2.0
 
 HANDS: Final = 4
 """Transactions at once: what waits for one partner's queue leaves others to the next."""
-
-NAMED_AT_ONCE: Final = 20
-"""Transactions of the ledger that are handed on in one of ours: up to ten thousand deliveries."""
 
 
 class HandOn:
@@ -41,17 +38,17 @@ class HandOn:
         self._engine = engine
         self._outbound = outbound
         self._tell = tell
-        self._named: deque[tuple[str, int]] = deque()
+        self._named: deque[Written] = deque()
         self._hands = threading.BoundedSemaphore(HANDS)
         self._sweeping = threading.Lock()
 
-    def named(self, refs: Sequence[tuple[str, int]]) -> None:
-        """Have handed on what these transactions told: times in RFC 3339, and their numbers.
+    def named(self, refs: Iterable[tuple[str, int, int]]) -> None:
+        """Have handed on what these transactions told, each as `Written`, its time in RFC 3339.
 
         What somebody else hands on at the same time, or did before, is left alone. Raises: the
         driver's errors; what was to be handed on is then left to the sweep.
         """
-        self._named.extend(refs)
+        self._named.extend(Written(datetime.fromisoformat(at), *rest) for at, *rest in refs)
         # A hand looks again after it is free, so what came too late for it is not left lying.
         while self._named and self._hands.acquire(blocking=False):
             try:
@@ -60,12 +57,7 @@ class HandOn:
                 self._hands.release()
 
     def _some_named(self, connection: Connection) -> list[Row]:
-        refs: list[tuple[str, int]] = []
-        # Another hand may take the last one between a look and the taking.
-        with suppress(IndexError):
-            while len(refs) < NAMED_AT_ONCE:
-                refs.append(self._named.popleft())
-        return handing_on.named_rows(connection, refs)
+        return handing_on.named_rows(connection, handing_on.taken_at_once(self._named))
 
     def left(self) -> None:
         """Hand on whatever has waited for LEFT_AFTER_S, until there is nothing or it stays.
@@ -81,7 +73,7 @@ class HandOn:
             self._sweeping.release()
 
     def _hand_on(self, find: Callable[[Connection], list[Row]]) -> bool:
-        """Hand on the rows that are found. Whether there may be more of them."""
+        """Hand on the rows that are found. Whether any of them is done with."""
         with self._engine.begin() as connection:
             rows = find(connection)
             if not rows:
@@ -91,7 +83,7 @@ class HandOn:
             handing_on.handed_on(connection, done)
         for endpoint_id in delivering.free(self._engine, endpoint_ids):
             self._tell(endpoint_id)
-        return len(done) == handing_on.SWEPT_ROWS
+        return bool(done)
 
     def _publish(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
         """Publish what is for partners. Returns the rows that nobody waits for any more."""

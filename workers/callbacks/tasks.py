@@ -29,7 +29,7 @@ def register(app: Celery, engine: Engine, hand_on: HandOn, deliverer: Deliverer)
         return add
 
     @task(HAND_ON)
-    def _(refs: list[tuple[str, int]]) -> None:
+    def _(refs: list[tuple[str, int, int]]) -> None:
         hand_on.named(refs)
 
     @task(DELIVER)
