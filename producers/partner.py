@@ -214,11 +214,24 @@ class Partner:
     def _run(self) -> None:
         try:
             self._connect()
-            self._loop.start()
+            while not self._looped():
+                pass
             self._fail("it was closed")
         except Exception as error:  # noqa: BLE001  Told to every caller.
             self._fail(f"{type(error).__name__}: {error}")
         self._loop.close()
+
+    def _looped(self) -> bool:
+        """Run pika's loop until it is stopped, or until a connection ended as it was made."""
+        try:
+            self._loop.start()
+        except ValueError as error:
+            # What pika raises, instead of calling back, if it was reset by then.
+            if self._connection is None or self._connection.is_open:
+                raise
+            self._on_lost(self._connection, error)
+            return False
+        return True
 
     def _connect(self) -> None:
         self._connection = pika.SelectConnection(
@@ -316,8 +329,10 @@ class Partner:
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
 
-    def _on_lost(self, _: Any, reason: Any) -> None:
-        """The connection could not be made, or is no more."""
+    def _on_lost(self, connection: Any, reason: Any) -> None:
+        """The connection could not be made, or is no more; of one given up already, nothing."""
+        if connection is not self._connection:
+            return
         self._connection = self._sending = None
         with self._changed:
             self._receiving = None

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pika.adapters.utils import io_services_utils
 
 from config.broker import inbox_queue, partner_user
 from ops.partners import user_rights
@@ -269,6 +271,26 @@ def test_events_go_on_after_the_connection_broke(acme: Acme) -> None:
     assert in_order(seen) == ["one", "two", "three"]
     assert seen.count("one") == 2
     assert acme.left() == 0
+
+
+def test_a_connection_that_is_reset_as_it_is_made_is_made_anew(
+    acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the torture: pika raises then, where it calls back for every other loss."""
+    make, failures = io_services_utils._AsyncStreamConnector.__init__, ["once", "twice"]
+
+    def reset_at_first(*arguments: Any, **named: Any) -> None:
+        if failures:
+            raise ValueError(f"Expected connected socket: {failures.pop()}")
+        make(*arguments, **named)
+
+    monkeypatch.setattr(io_services_utils._AsyncStreamConnector, "__init__", reset_at_first)
+    with Partner(acme.url) as partner:
+        partner.send("deposit", DEPOSIT, "key")
+        partner.flush()
+
+    assert failures == []
+    assert acme.keys() == ["key"]
 
 
 def test_heartbeats_go_on_while_the_caller_thinks(acme: Acme) -> None:
