@@ -28,7 +28,6 @@ BODY_BYTES_MAX: Final = 65_536
 """The largest message that is read; a larger one is refused unread."""
 
 _JSON: Final = "application/json"
-_PERSISTENT: Final = 2
 _PREFETCH: Final = 100
 _REFUSED: Final = "ACCESS_REFUSED"  # pika has several errors for it; all quote the broker.
 _FIRST_PAUSE_S: Final = 0.1
@@ -119,11 +118,8 @@ class Partner:
         """
         if not (0 < len(idempotency_key) <= 255 and all("!" <= c <= "~" for c in idempotency_key)):
             raise ValueError("an idempotency key has 1 to 255 visible ASCII characters")
-        body = json.dumps(
-            {"version": 1, "idempotency_key": idempotency_key, "type": type, "data": dict(data)},
-            ensure_ascii=False,
-            allow_nan=False,
-        ).encode()
+        said = {"version": 1, "idempotency_key": idempotency_key, "type": type, "data": dict(data)}
+        body = json.dumps(said, ensure_ascii=False, allow_nan=False).encode()
         if len(body) > BODY_BYTES_MAX:
             raise ValueError(f"a message has at most {BODY_BYTES_MAX} bytes; this has {len(body)}")
         with self._changed:
@@ -212,26 +208,18 @@ class Partner:
     # From here on in our thread, to which pika's objects belong.
 
     def _run(self) -> None:
-        try:
-            self._connect()
-            while not self._looped():
-                pass
-            self._fail("it was closed")
-        except Exception as error:  # noqa: BLE001  Told to every caller.
-            self._fail(f"{type(error).__name__}: {error}")
+        self._ask(self._connect)
+        while not self._failure:
+            try:
+                self._loop.start()
+                self._fail("it was closed")
+            except Exception as error:  # noqa: BLE001  Told to every caller, but for this one:
+                # pika raises it, instead of calling back, for a connection reset as it is made.
+                if isinstance(error, ValueError) and self._connection and not self._sending:
+                    self._on_lost(self._connection, error)
+                else:
+                    self._fail(f"{type(error).__name__}: {error}")
         self._loop.close()
-
-    def _looped(self) -> bool:
-        """Run pika's loop until it is stopped, or until a connection ended as it was made."""
-        try:
-            self._loop.start()
-        except ValueError as error:
-            # What pika raises, instead of calling back, if it was reset by then.
-            if self._connection is None or self._connection.is_open:
-                raise
-            self._on_lost(self._connection, error)
-            return False
-        return True
 
     def _connect(self) -> None:
         self._connection = pika.SelectConnection(
@@ -260,7 +248,7 @@ class Partner:
         with self._changed:
             self._receiving = channel
         channel.add_on_close_callback(self._on_channel_closed)
-        channel.add_on_cancel_callback(lambda _: self._reconnect())
+        channel.add_on_cancel_callback(lambda _: self._on_channel_closed(channel, "no queue"))
         channel.basic_qos(prefetch_count=_PREFETCH)
         channel.basic_consume(f"out.{self._name}", self._on_delivery)
 
@@ -283,7 +271,7 @@ class Partner:
                     return
                 message = self._waiting.popleft()
                 self._unconfirmed[next(self._tags)] = message
-            about = pika.BasicProperties(_JSON, delivery_mode=_PERSISTENT, message_id=message.key)
+            about = pika.BasicProperties(_JSON, delivery_mode=2, message_id=message.key)  # On disk.
             channel.basic_publish(f"in.{self._name}", "", message.body, about, mandatory=True)
 
     def _on_returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
@@ -323,16 +311,13 @@ class Partner:
     def _on_channel_closed(self, _: Any, reason: Any) -> None:
         if _REFUSED in repr(reason):
             self._fail(str(reason))
-        self._reconnect()
-
-    def _reconnect(self) -> None:
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
 
     def _on_lost(self, connection: Any, reason: Any) -> None:
-        """The connection could not be made, or is no more; of one given up already, nothing."""
+        """The connection could not be made, or is no more."""
         if connection is not self._connection:
-            return
+            return  # It was given up before.
         self._connection = self._sending = None
         with self._changed:
             self._receiving = None

@@ -20,6 +20,9 @@ from storage.arrays import array, text_array
 LEASE_S: Final = 30
 """How long a deliverer that has died holds up its endpoint. A living one renews in time."""
 
+ASKED_S: Final = 1.0
+"""For so long a message to a deliverer is believed to be on its way; then a sweep has looked."""
+
 SWEPT_ENDPOINTS: Final = 500
 
 _MAY_BE_TRIED: Final = """
@@ -34,8 +37,11 @@ _HAS_DUE: Final = """
           AND deliveries.next_attempt_at <= now())
 """
 
-FREE: Final = text(f"""
-    SELECT id FROM callback_endpoints WHERE id = ANY (CAST(:ids AS uuid[])) AND {_MAY_BE_TRIED}
+ASK: Final = text(f"""
+    UPDATE callback_endpoints SET asked_at = now()
+    WHERE id = ANY (CAST(:ids AS uuid[])) AND {_MAY_BE_TRIED}
+      AND coalesce(asked_at < now() - make_interval(secs => :believed_s), true)
+    RETURNING id
 """)  # noqa: S608
 
 IS_DUE: Final = text(f"""
@@ -51,7 +57,8 @@ DUE: Final = text(f"""
 """)  # noqa: S608
 
 TAKE: Final = text(f"""
-    UPDATE callback_endpoints SET leased_until = now() + make_interval(secs => :lease_s)
+    UPDATE callback_endpoints
+    SET leased_until = now() + make_interval(secs => :lease_s), asked_at = NULL
     WHERE id = CAST(:id AS uuid) AND {_MAY_BE_TRIED}
     RETURNING id, client_id, url, failing_since, leased_until, secret, secret_key_id,
         old_secret, old_secret_key_id, old_secret_until,
@@ -183,15 +190,17 @@ class Health:
     gone: bool = False
 
 
-def free(engine: Engine, endpoint_ids: Collection[str]) -> list[str]:
-    """Those of these endpoints that may be tried now and that nobody delivers to.
+def ask(engine: Engine, endpoint_ids: Collection[str]) -> list[str]:
+    """Those of these endpoints that somebody has to be told to deliver to, by the caller.
 
+    That is: they may be tried now, nobody delivers to them, and nobody was told for a moment.
     Ask after the commit of what was added: whoever held a lease until then looks again.
     """
     if not endpoint_ids:
         return []
-    with engine.connect() as connection:
-        return list(connection.scalars(FREE, {"ids": array(endpoint_ids)}))
+    with engine.begin() as connection:
+        named = {"ids": array(endpoint_ids), "believed_s": ASKED_S}
+        return list(connection.scalars(ASK, named))
 
 
 def due_endpoints(engine: Engine) -> list[str]:

@@ -201,6 +201,7 @@ callback_endpoints = Table(
     Column("failing_since", _TIME),
     Column("probe_at", _TIME),
     Column("leased_until", _TIME),
+    Column("asked_at", _TIME),
     Column("secret", LargeBinary, nullable=False),
     Column("secret_key_id", Text, nullable=False),
     Column("old_secret", LargeBinary),

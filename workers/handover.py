@@ -27,7 +27,10 @@ TOLD_AT_ONCE: Final = 100
 """Transactions in one message."""
 
 GATHER_S: Final = 0.005
-"""How long the first waits for others, so that many small batches are no storm of messages."""
+"""How long the first waits for others that come with it."""
+
+APART_S: Final = 0.025
+"""How far messages are apart at least, so that many small batches are no storm of messages."""
 
 PAUSE_S: Final = 1.0
 """How long the broker is left alone after it could not be reached."""
@@ -50,6 +53,7 @@ class Handover:
         self._producer: Any = None
         self._thread: threading.Thread | None = None
         self._away = False
+        self._told_at_s = 0.0
 
     def hand_on(self, written: Written) -> None:
         """Have it told, soon or never. Returns at once and never raises; for one thread."""
@@ -88,7 +92,7 @@ class Handover:
             batch = [self._waiting.get(timeout=PAUSE_S)]
         except queue.Empty:
             return []
-        time.sleep(GATHER_S)
+        time.sleep(max(GATHER_S, self._told_at_s + APART_S - time.monotonic()))
         while len(batch) < TOLD_AT_ONCE and not self._waiting.empty():
             batch.append(self._waiting.get_nowait())
         return batch
@@ -102,6 +106,7 @@ class Handover:
         self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
 
     def _tell(self, batch: list[Written]) -> None:
+        self._told_at_s = time.monotonic()
         told = [[each.at.isoformat(), each.xact, each.instructions] for each in batch]
         self._app.send_task(
             HAND_ON, args=[told], producer=self._producer, retry=False, ignore_result=True

@@ -58,7 +58,9 @@ GRANT INSERT (event_at, next_attempt_at, xact, ordinal, endpoint_id, event_id, e
     ON deliveries TO tekana_callbacks;
 GRANT UPDATE (status, next_attempt_at, delivered_at, attempts) ON deliveries
     TO tekana_callbacks;
-GRANT UPDATE (leased_until, failing_since, probe_at, enabled, disabled_at, disabled_reason)
+GRANT UPDATE (
+    leased_until, asked_at, failing_since, probe_at, enabled, disabled_at, disabled_reason
+)
     ON callback_endpoints TO tekana_callbacks;
 -- The days of events come and go; which ones is the function's affair.
 REVOKE ALL ON FUNCTION roll_days(date), roll_days() FROM tekana_callbacks;

@@ -45,6 +45,7 @@ CREATE TABLE callback_endpoints (
     failing_since     timestamptz,
     probe_at          timestamptz,
     leased_until      timestamptz,
+    asked_at          timestamptz,
     secret            bytea NOT NULL,
     secret_key_id     text NOT NULL,
     old_secret        bytea,
@@ -58,6 +59,8 @@ CREATE TABLE callback_endpoints (
 COMMENT ON COLUMN callback_endpoints.secret IS 'Encrypted by the key that secret_key_id names.';
 COMMENT ON COLUMN callback_endpoints.probe_at IS 'While it fails: not tried before.';
 COMMENT ON COLUMN callback_endpoints.leased_until IS 'Until then somebody delivers to it.';
+COMMENT ON COLUMN callback_endpoints.asked_at IS
+    'A message is on its way since then that has somebody deliver to it.';
 CREATE INDEX callback_endpoints_client ON callback_endpoints (client_id, id)
     WHERE deleted_at IS NULL;
 

@@ -15,6 +15,7 @@ import storage.handing_on
 from config import broker
 from ops.stack.services import Services
 from producers.connection import connection, open_channel
+from storage import delivering
 from storage.engine import callbacks_engine
 from storage.events import Written
 from storage.handing_on import INSTRUCTIONS_AT_ONCE, ROWS_AT_ONCE, taken_at_once
@@ -134,6 +135,32 @@ def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(
     assert left_pending(house) == 0
     assert house.statuses(endpoint) == {"pending": 4 * PARTITIONS}
     assert set(told) == {endpoint.id}
+
+
+def test_while_a_message_to_a_deliverer_is_on_its_way_no_other_is_sent(
+    house: CallbackHouse,
+) -> None:
+    """Found by the torture: of a thousand small rows each sent one, and all came to nothing."""
+    endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
+    told: list[str] = []
+    with handing_on(house, house.settings.broker_url.get_secret_value(), told) as here:
+        for turn in range(3):
+            house.decide(house.transfers(1, prefix=f"turn-{turn}-"))
+            here.named(make_old(house))
+        assert told == [endpoint.id]
+
+        with house.engine.begin() as connection:
+            lease = delivering.take_lease(connection, endpoint.id)
+            assert lease is not None
+            delivering.postpone(connection, lease, wait_s=0.0)
+        house.decide(house.transfers(1, prefix="later-"))
+        here.named(make_old(house))
+        assert told == [endpoint.id] * 2, "the message had arrived"
+
+        house.run("UPDATE callback_endpoints SET asked_at = now() - interval '1.1 s'")
+        house.decide(house.transfers(1, prefix="at-last-"))
+        here.named(make_old(house))
+        assert told == [endpoint.id] * 3, "the message was lost"
 
 
 def test_an_endpoint_that_was_disabled_meanwhile_gets_nothing(house: CallbackHouse) -> None:

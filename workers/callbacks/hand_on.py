@@ -81,7 +81,7 @@ class HandOn:
             endpoint_ids = handing_on.add(connection, rows)
             done = self._publish(connection, rows)
             handing_on.handed_on(connection, done)
-        for endpoint_id in delivering.free(self._engine, endpoint_ids):
+        for endpoint_id in delivering.ask(self._engine, endpoint_ids):
             self._tell(endpoint_id)
         return bool(done)
 
