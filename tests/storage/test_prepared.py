@@ -1,0 +1,47 @@
+"""Statements that a connection plans once."""
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from storage.prepared import Prepared
+
+ADD = Prepared("add", "SELECT :left + :right, :left || ''", right="integer", left="integer")
+
+
+def prepared_in(connection: Connection) -> list[str]:
+    return list(connection.scalars(text("SELECT name FROM pg_prepared_statements")))
+
+
+def test_it_is_planned_once_for_a_connection_whatever_becomes_of_the_transaction(
+    operator: Engine,
+):
+    with operator.connect() as connection:
+        assert prepared_in(connection) == []
+        assert ADD.run(connection, left=1, right=2).one() == (3, "1")
+        connection.rollback()
+
+        assert prepared_in(connection) == ["add"]
+        assert ADD.run(connection, left=4, right=5).one() == (9, "4")
+
+
+def test_another_connection_plans_it_for_itself(operator: Engine):
+    with operator.connect() as first, operator.connect() as second:
+        assert ADD.run(first, left=1, right=2).scalar() == 3
+        assert prepared_in(second) == []
+        assert ADD.run(second, left=1, right=2).scalar() == 3
+
+        first.invalidate()
+        first.rollback()
+        assert ADD.run(first, left=1, right=2).scalar() == 3
+
+
+def test_what_could_not_be_planned_is_tried_again(operator: Engine):
+    count = Prepared("count", "SELECT count(*) FROM not_there WHERE id = :id", id="integer")
+    with operator.connect() as connection:
+        with pytest.raises(ProgrammingError):
+            count.run(connection, id=1)
+        connection.rollback()
+        connection.execute(text("CREATE TEMPORARY TABLE not_there (id integer)"))
+
+        assert count.run(connection, id=1).scalar() == 0
