@@ -6,6 +6,7 @@ while costs only the time until what a crash left is found.
 
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -29,11 +30,7 @@ def run_beat(settings: Settings) -> NoReturn:
     configure_logging(settings.log_level)
     quieten()
     app = callbacks_app(settings)
-    app.conf.beat_schedule = {
-        # As if it had last been told long ago: a beat that is started anew tells at once.
-        task: {"task": task, "schedule": interval_s, "last_run_at": _LONG_AGO}
-        for task, interval_s in INTERVALS_S.items()
-    }
+    app.conf.beat_schedule = schedule()
     beat = app.Beat(
         scheduler_cls=_scheduler(settings.ready_file),
         max_interval=1,
@@ -44,14 +41,35 @@ def run_beat(settings: Settings) -> NoReturn:
     sys.exit(0)
 
 
+def schedule() -> dict[str, dict[str, Any]]:
+    """What is told, as Celery wants it said."""
+    return {
+        # As if it had last been told long ago: a beat that is started anew tells at once.
+        task: {"task": task, "schedule": interval_s, "last_run_at": _LONG_AGO}
+        for task, interval_s in INTERVALS_S.items()
+    }
+
+
 def _scheduler(ready_file: str | None) -> type[Scheduler]:
-    """A scheduler that remembers nothing, and touches a file whenever it has told something."""
+    """A scheduler that remembers nothing, and touches a file whenever it has told something.
+
+    It goes by the clock that never jumps. By Celery's own, which is that of the day, a beat whose
+    clock was set back by an hour would tell nothing for an hour.
+    """
     sign = None if ready_file is None else Path(ready_file)
     if sign is not None:
         sign.unlink(missing_ok=True)
 
     class Sweeps(Scheduler):  # type: ignore[misc]
         _failing = False
+
+        def _when(self, _entry: Any, in_s: float, **_: Any) -> float:
+            """When one is looked at."""
+            return time.monotonic() + in_s
+
+        def is_due(self, entry: Any) -> tuple[bool, float]:
+            """One that is looked at is due, and again after its interval."""
+            return True, INTERVALS_S[entry.name]
 
         def apply_entry(self, entry: Any, producer: Any = None) -> None:
             """Tell one; a broker that is away is told of once, not every second."""
