@@ -20,9 +20,11 @@ def figures(stored: dict[str, Any]) -> str:
     """The figures of a run as Markdown."""
     counts, about = stored["counts"], stored["about"]
     told = (
-        f"`./tekana torture --minutes {stored['minutes']:g} --seed {stored['seed']}`, begun "
+        f"`./tekana torture --minutes {stored['minutes']:g} --seed {stored['seed']} "
+        f"--rate {stored['rate_per_s']:g}`, begun "
         f"{stored['started_at']} on {about['cpus']} cores: {counts['faults']} faults of "
-        f"{counts['kinds']} kinds in {counts['rounds']} rounds; {counts['sent']:,} instructions "
+        f"{counts['kinds']} kinds in {counts['rounds']} rounds, after {counts['late']} of which "
+        f"the flow came back later than its target; {counts['sent']:,} instructions "
         f"sent, {counts['accepted']:,} accepted, {counts['refused']:,} refused, "
         f"{counts['unknown']:,} of which no client ever learnt; {counts['decided']:,} decided "
         f"({counts['succeeded']:,} succeeded, {counts['rejected']:,} rejected); "

@@ -27,7 +27,8 @@ def test_a_row_is_pending_if_its_client_has_an_endpoint_that_works(
 
     rows = pending_rows(books)
     assert [row[2] for row in rows] == [OTHER_CLIENT] * waits
-    assert decided.pending == ((*rows[0][:2], 1) if waits else None)
+    # One transfer, told to who gave it and to who is paid.
+    assert decided.pending == ((*rows[0][:2], 2) if waits else None)
 
 
 def test_a_row_is_pending_for_a_partner_until_it_is_removed(books: Books):
