@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from api.problems import Problem
 from storage.breaker import Breaker
-from storage.faults import Fault, classify, sqlstate
+from storage.faults import DATABASE_ERRORS, Fault, classify, sqlstate
 
 _T = TypeVar("_T")
 
@@ -80,7 +80,7 @@ class Reading:
         start = time.monotonic()
         try:
             found = self._twice(start, read, *arguments, **named)
-        except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        except DATABASE_ERRORS as error:
             if classify(error) is Fault.DETERMINISTIC:
                 raise
             if sqlstate(error) is None:

@@ -13,14 +13,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import Parts, create_app
 from config.logs import configure_logging, described
 from config.settings import Settings
 from storage import deadline, partitions
 from storage.engine import read_engine
-from storage.faults import Fault, classify
+from storage.faults import DATABASE_ERRORS, Fault, classify
 
 _BACKLOG: Final = 1024
 _STOP_TIMEOUT_S: Final = 35
@@ -67,7 +66,7 @@ def _check_partitions(settings: Settings) -> None:
         try:
             with engine.connect() as connection:
                 partitions.check(connection, settings.partitions)
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             if classify(error) is not Fault.TRANSIENT:
                 raise
             _LOG.warning("waiting for Postgres", extra={"error": described(error)})

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Final
 
 import psycopg2
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
@@ -41,6 +41,11 @@ def sqlstate(error: BaseException) -> str | None:
     original = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(original, "pgcode", None)
     return state if isinstance(state, str) else None
+
+
+DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg2.Error, OSError)
+"""What may be raised while Postgres is asked. The driver's own errors come through where a
+connection that was lost is given back to its pool."""
 
 
 def classify(error: BaseException) -> Fault:
