@@ -12,10 +12,11 @@ from storage.arrays import array, text_array
 from storage.events import Row, Written
 
 ROWS_AT_ONCE: Final = 200
+"""Rows of events that one transaction hands on at most: after an outage there are thousands of
+small ones, and each alone would wait for Postgres and for the broker."""
+
 INSTRUCTIONS_AT_ONCE: Final = 10_000
-"""How many rows of events one transaction hands on: as many as are not more than the first, and
-the one with which they tell of more than the second. There are thousands of small ones after an
-outage, and each alone would wait for Postgres and for the broker."""
+"""No further row is taken once those taken tell of so many instructions."""
 
 _COLUMNS: Final = "at, xact, client_id, instruction_ids, shows, documents"
 
