@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from bench.torture.journal import Journal, Told
+from bench.torture.journal import CALLBACK, Journal, Listener, Told
 from domain import signatures
 from domain.events import EventType
 from ops.stack.ports import HOST
@@ -52,6 +52,7 @@ class Receiver:
 
     async def open(self) -> None:
         """Listen on a port of its own."""
+        self._journal.listeners.append(Listener(CALLBACK, self._client_id))
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, 0)
         await site.start()
@@ -70,7 +71,7 @@ class Receiver:
             await asyncio.sleep(self._chance.uniform(0, 1))
         if drawn < _FAILS:
             return web.Response(status=500)
-        note_event(self._journal, "callback", self._client_id, json.loads(body))
+        note_event(self._journal, CALLBACK, self._client_id, json.loads(body))
         return web.Response(status=204)
 
     def _is_genuine(self, request: web.Request, body: bytes) -> bool:

@@ -25,8 +25,15 @@ class Scene:
     disk: Disk | None = None
 
 
+class Missed(Exception):
+    """A strike found nothing to break; its text says what was not there."""
+
+
 Strike = Callable[[Scene], Awaitable[str]]
-"""Breaks something, waits, and returns once it is back; answers what it was in particular."""
+"""Breaks something, waits, and returns once it is back; answers what it was in particular.
+
+Raises: Missed.
+"""
 
 
 @dataclass(frozen=True, slots=True)

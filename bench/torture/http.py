@@ -10,6 +10,7 @@ import aiohttp
 from bench.torture.callbacks import note_event
 from bench.torture.journal import (
     ACCEPTED,
+    FEED,
     FINAL,
     MISSING,
     UNKNOWN,
@@ -130,7 +131,7 @@ class Http:
             if status != 200:
                 continue
             for event in page["data"]:
-                note_event(self._journal, "feed", self.client_id, event)
+                note_event(self._journal, FEED, self.client_id, event)
             if not page["data"]:
                 return
             cursor = page["next_cursor"]

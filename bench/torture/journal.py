@@ -15,6 +15,11 @@ ACCEPTED: Final = "accepted"
 UNKNOWN: Final = "unknown"
 REFUSED: Final = "refused"
 
+FEED: Final = "feed"
+CALLBACK: Final = "callback"
+PARTNER: Final = "partner"
+"""Channels over which events are told."""
+
 MISSING: Final = "missing"
 """What a poll saw that was answered 404."""
 
@@ -84,6 +89,13 @@ class Told(NamedTuple):
     digest: str
 
 
+class Listener(NamedTuple):
+    """A channel over which a client is told of every event of its own."""
+
+    channel: str
+    client_id: int
+
+
 @dataclass(slots=True)
 class Journal:
     """All of a run, in the order in which it happened."""
@@ -92,6 +104,7 @@ class Journal:
     answered: list[Answered] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
     poison: list[str] = field(default_factory=list)
     """Digests of what was put into partition queues though it is no instruction."""
     ended_by_themselves: list[str] = field(default_factory=list)
@@ -174,6 +187,7 @@ _KINDS: Final[dict[str, Any]] = {
     "answered": _answered,
     "seen": lambda record: Seen(*record),
     "told": lambda record: Told(*record),
+    "listeners": lambda record: Listener(*record),
     "poison": str,
     "ended_by_themselves": str,
 }

@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from bench.torture.faults import Scene, Table
+from bench.torture.faults import Missed, Scene, Table
 from bench.torture.proxy import Link
 from bench.torture.town import Resident
 
@@ -58,8 +58,9 @@ async def _cut(word: str, role: str, service: str, scene: Scene) -> str:
     """Cut the busiest process of a role when it says the word."""
     residents = await scene.town.busiest(role)
     link = residents[0].links[service]
-    said = await link.cut_at(word, _CUT_WITHIN_S)
-    return link.name if said else f"{link.name}, where nobody said it"
+    if not await link.cut_at(word, _CUT_WITHIN_S):
+        raise Missed(f"{link.name}, where nobody said it")
+    return link.name
 
 
 async def _move_clocks(by_s: int, scene: Scene) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.torture.callbacks import OUTCOMES, note_event
 from bench.torture.http import next_attempt
-from bench.torture.journal import ACCEPTED, UNKNOWN, Answered, Journal, Sent
+from bench.torture.journal import ACCEPTED, PARTNER, UNKNOWN, Answered, Journal, Listener, Sent
 from bench.torture.pace import Pace
 from bench.torture.plan import Order, Plan
 from domain.identity import instruction_id
@@ -21,7 +21,7 @@ _FLUSH_S: Final = 20.0
 class Partner:
     """One partner with a connection of its own. What the broker has confirmed must be decided."""
 
-    door: Final = "partner"
+    door: Final = PARTNER
 
     def __init__(self, journal: Journal, client_id: int, broker_url: str) -> None:
         self.client_id = client_id
@@ -34,6 +34,7 @@ class Partner:
 
     def listen(self) -> None:
         """Begin to read events."""
+        self._journal.listeners.append(Listener(PARTNER, self.client_id))
         self._reader = threading.Thread(target=self._read, name="partner events", daemon=True)
         self._reader.start()
 
@@ -98,7 +99,7 @@ class Partner:
             return  # Closed.
 
     def _told(self, event: dict[str, object]) -> None:
-        note_event(self._journal, "partner", self.client_id, event)
+        note_event(self._journal, PARTNER, self.client_id, event)
         if event["type"] in OUTCOMES:
             data = event["data"]
             assert isinstance(data, dict)

@@ -7,12 +7,10 @@ from typing import Final
 
 from bench.torture.faults import Scene, Table
 from bench.torture.town import HEARTBEAT_S, Resident
+from producers.connection import HEARTBEAT_S as PUBLISHER_HEARTBEAT_S
+from workers.callbacks.app import HEARTBEAT_S as CALLBACKS_HEARTBEAT_S
 
-_FROZEN_S: Final = 3 * HEARTBEAT_S + 1
-"""RabbitMQ gives a connection up after two heartbeats that did not come."""
-
-_API_FROZEN_S: Final = 22.0
-"""The publisher's heartbeat is 10 s."""
+_MARGIN_S: Final = 2.0
 
 Choose = Callable[[Scene], Awaitable[Resident]]
 
@@ -61,13 +59,16 @@ async def _freeze(choose: Choose, frozen_s: float, scene: Scene) -> str:
 def add_to(table: Table) -> None:
     """Put the faults of processes into a table."""
     roles: dict[str, tuple[Choose, float]] = {
-        "api": (_api, _API_FROZEN_S),
-        "ledger": (_ledger, _FROZEN_S),
-        "standby": (_standby, _FROZEN_S),
+        "api": (_api, PUBLISHER_HEARTBEAT_S),
+        "ledger": (_ledger, HEARTBEAT_S),
+        "standby": (_standby, HEARTBEAT_S),
+        "inbox": (partial(_only, "inbox"), HEARTBEAT_S),
+        "callbacks": (partial(_only, "callbacks"), CALLBACKS_HEARTBEAT_S),
+        "beat": (partial(_only, "beat"), CALLBACKS_HEARTBEAT_S),
     }
-    for role in ("inbox", "callbacks", "beat"):
-        roles[role] = (partial(_only, role), _FROZEN_S)
-    for role, (choose, frozen_s) in roles.items():
+    for role, (choose, heartbeat_s) in roles.items():
+        # RabbitMQ gives a connection up after two heartbeats that did not come.
+        frozen_s = 2 * heartbeat_s + _MARGIN_S
         part = "ledger" if role == "standby" else role
         weight = 2 if role in ("ledger", "standby") else 1
         table.add(f"{role}.kill", part, weight=2)(partial(_kill, choose))

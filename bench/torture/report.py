@@ -39,7 +39,8 @@ def summary(stored: dict[str, Any]) -> str:
     lines = [f"Seed {stored['seed']}, {stored['minutes']:g} minutes under faults."]
     lines += stored["notices"]
     lines.append(
-        f"{counts['faults']} faults of {counts['kinds']} kinds in {counts['rounds']} rounds; "
+        f"{counts['faults']} faults of {counts['kinds']} kinds in {counts['rounds']} rounds, "
+        f"and {counts['missed']} that met nothing to break; "
         f"{counts['late']} rounds in which the flow came back later than its target."
     )
     lines.append(", ".join(f"{counts[name]:,} {name}" for name in _TOLD))
@@ -85,9 +86,11 @@ def _counts(result: Result) -> dict[str, int]:
     accepted = [body for body in bodies if ACCEPTED in body.verdicts]
     refused = [body for body in bodies if all(v.startswith(REFUSED) for v in body.verdicts)]
     rejected = sum(row.outcome.rejection is not None for row in result.books.decided)
-    struck = [each for made in result.rounds for each in made.faults]
+    tried = [each for made in result.rounds for each in made.faults]
+    struck = [each for each in tried if not each.missed]
     return {
         "faults": len(struck),
+        "missed": len(tried) - len(struck),
         "kinds": len({each.kind for each in struck}),
         "rounds": len(result.rounds),
         "late": sum(made.late for made in result.rounds),
@@ -108,7 +111,8 @@ def _kinds(result: Result) -> dict[str, dict[str, Any]]:
     found: dict[str, list[Any]] = defaultdict(list)
     for made in result.rounds:
         for each in made.faults:
-            found[each.kind].append(made)
+            if not each.missed:
+                found[each.kind].append(made)
     return {
         kind: {
             "count": len(rounds),

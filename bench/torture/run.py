@@ -21,7 +21,7 @@ from bench.torture import network_faults, process_faults, service_faults, snapsh
 from bench.torture.case import Violation
 from bench.torture.checker import check
 from bench.torture.clocks import preload
-from bench.torture.faults import Fault, Scene, Table
+from bench.torture.faults import Fault, Missed, Scene, Table
 from bench.torture.flow import Stuck
 from bench.torture.journal import FINAL, Journal
 from bench.torture.pace import Pace
@@ -63,6 +63,8 @@ class Struck:
     detail: str
     began_s: float
     ended_s: float
+    missed: bool = False
+    """Nothing was there to be broken: it does not count."""
 
 
 @dataclass(slots=True)
@@ -266,8 +268,12 @@ class _Torture:
     async def _strike(self, number: int, planned: Planned) -> Struck:
         await asyncio.sleep(planned.after_s)
         began_s = self._since()
-        detail = await planned.fault.strike(self.scene)
-        return Struck(number, planned.fault.kind, detail, began_s, self._since())
+        missed = False
+        try:
+            detail = await planned.fault.strike(self.scene)
+        except Missed as reason:
+            missed, detail = True, str(reason)
+        return Struck(number, planned.fault.kind, detail, began_s, self._since(), missed)
 
     def _since(self) -> float:
         return time.monotonic() - self.begun

@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg2
 import redis
 
-from bench.torture.faults import BROKER_PATIENCE_S, Scene, Table
+from bench.torture.faults import BROKER_PATIENCE_S, Missed, Scene, Table
 
 _OUTAGE_S: Final = (0.5, 3.0)
 
@@ -62,7 +62,7 @@ async def _close_channel(scene: Scene) -> str:
             if link.close_channel(scene.chance):
                 return link.name
         await asyncio.sleep(0.05)
-    return "no channel was open"
+    raise Missed("no channel was open")
 
 
 async def _stop_postgres(scene: Scene) -> str:
@@ -99,7 +99,7 @@ def _on_a_transaction(scene: Scene, how: str) -> str:
                 return f"backend {pid}"
             # A transaction is open for a few milliseconds: look often, or never meet one.
             time.sleep(0.002)
-    return "no transaction was open"
+    raise Missed("no transaction was open")
 
 
 def _await_postgres(scene: Scene) -> None:

@@ -1,10 +1,10 @@
 """The rule about events: everybody who is to be told is told, the same each time."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bench.torture.case import Case, Violation
+from bench.torture.journal import PARTNER, Listener
 from bench.torture.snapshot import Decided, Snapshot
 from domain.events import EventType, Shows, instruction_event_id
 
@@ -16,16 +16,16 @@ def telling(case: Case) -> Iterator[Violation]:
     """Repeats of an event are equal, no event is invented, and none is missing."""
     yield from _receipts(case)
     digests: dict[tuple[int, str], str] = {}
-    heard: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+    heard: dict[Listener, set[str]] = {listener: set() for listener in case.journal.listeners}
     for told in case.journal.told:
         first = digests.setdefault((told.client_id, told.event_id), told.digest)
         if first != told.digest:
             yield Violation("telling", told.event_id, f"{told.channel} told it differently")
         if told.type not in _RECEIPTS:
-            heard[told.channel, told.client_id].add(told.event_id)
+            heard.setdefault(Listener(told.channel, told.client_id), set()).add(told.event_id)
     expected = {
         client_id: expected_events(case.snapshot, client_id)
-        for client_id in {client_id for _, client_id in heard}
+        for client_id in {listener.client_id for listener in heard}
     }
     for (channel, client_id), events in heard.items():
         wanted = expected[client_id]
@@ -39,13 +39,13 @@ def _receipts(case: Case) -> Iterator[Violation]:
     """What came in by a partner's queue alone has its receipt before its outcome."""
     accepted: set[str] = set()
     for told in case.journal.told:
-        if told.channel != "partner":
+        if told.channel != PARTNER:
             continue
         if told.type == EventType.ACCEPTED:
             accepted.add(told.instruction_id)
         elif told.type in _OUTCOMES and told.instruction_id not in accepted:
             doors = {door for body in case.by_id[told.instruction_id] for door in body.doors}
-            if doors == {"partner"}:
+            if doors == {PARTNER}:
                 yield Violation("telling", told.instruction_id, "an outcome before its receipt")
 
 

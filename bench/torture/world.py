@@ -10,7 +10,7 @@ from typing import Final
 from bench.torture.callbacks import Receiver
 from bench.torture.flow import Flow, wallet_of_each_partition
 from bench.torture.http import Http
-from bench.torture.journal import Journal
+from bench.torture.journal import FEED, Journal, Listener
 from bench.torture.lanes import BATCH_MOST, Lane, Poller
 from bench.torture.pace import Pace
 from bench.torture.partner import Partner
@@ -112,6 +112,7 @@ class World:
     async def read_feeds(self) -> None:
         """Let every client read all its events, from the first to the last."""
         for member in (*self.members, self._canary):
+            self._journal.listeners.append(Listener(FEED, member.id))
             await member.http.read_feed()
 
     async def close(self) -> None:

@@ -11,7 +11,10 @@ type=$1 key=$2 data=$3
 message=$(jq -cn --arg type "$type" --arg key "$key" --argjson data "$data" \
     '{version: 1, idempotency_key: $key, type: $type, data: $data}')
 
-[[ $BROKER_URL =~ ^amqp://(partner\.([^:]+)):([^@]+)@([^:/]+):([0-9]+)/(.+)$ ]]
+if ! [[ $BROKER_URL =~ ^amqp://(partner\.([^:]+)):([^@]+)@([^:/]+):([0-9]+)/(.+)$ ]]; then
+    echo "BROKER_URL is not amqp://partner.name:password@host:port/vhost" >&2
+    exit 2
+fi
 partner=${BASH_REMATCH[2]}
 # The password goes into a file: what is on a command line, everybody on the machine can read.
 secret=$(mktemp)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from bench.torture.checker import digest_of
-from bench.torture.journal import MISSING, UNKNOWN, Answered, Item, Seen, Sent, Told, refused
+from bench.torture.journal import FEED, MISSING, UNKNOWN, Answered, Item, Listener, Seen, Sent, Told, refused
 from domain.identity import partition_of
 from tests.bookkeeping import (
     CLIENT,
@@ -206,10 +206,14 @@ def tell_too_little(story: Story) -> None:
     story.journal.told.pop()
 
 
+def tell_nothing(story: Story) -> None:
+    story.journal.listeners.append(Listener(FEED, CLIENT))
+
+
 def tell_too_much(story: Story) -> None:
     story.feed()
     now = story.tick()
-    story.journal.told.append(Told(now, "feed", CLIENT, "e", "entry.posted", "i", "d"))
+    story.journal.told.append(Told(now, FEED, CLIENT, "e", "entry.posted", "i", "d"))
 
 
 def find_something(story: Story) -> None:
@@ -252,6 +256,7 @@ SPOILT: Final[list[tuple[str, Callable[[Story], None]]]] = [
     ("replay", decide_elsewhere),
     ("telling", tell_differently),
     ("telling", tell_too_little),
+    ("telling", tell_nothing),
     ("telling", tell_too_much),
     ("unproven", find_something),
     ("left over", leave_a_message),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bench.torture.checker import stored_essence
-from bench.torture.journal import ACCEPTED, Answered, Item, Journal, Seen, Sent, Told
+from bench.torture.journal import ACCEPTED, FEED, Answered, Item, Journal, Seen, Sent, Told
 from bench.torture.snapshot import Decided, Snapshot, StoredWallet
 from bench.torture.telling import expected_events
 from domain.books import Books, Posting, Wallet, WalletStatus
@@ -92,7 +92,7 @@ class Story:
         """Let the client read all its events."""
         for event_id, instruction_id in expected_events(self.snapshot, CLIENT).items():
             told = Told(
-                self.tick(), "feed", CLIENT, event_id, "instruction.succeeded", instruction_id, "d"
+                self.tick(), FEED, CLIENT, event_id, "instruction.succeeded", instruction_id, "d"
             )
             self.journal.told.append(told)
         return self
