@@ -14,6 +14,12 @@ class Found(NamedTuple):
 
     status: str
     view: bytes
+    fingerprint: str | None = None
+    """Of the body that this is about, where that is known without asking."""
+
+    def __repr__(self) -> str:
+        """Without the view, which may tell of a person."""
+        return f"Found(status={self.status!r})"
 
     @property
     def final(self) -> bool:
@@ -44,7 +50,7 @@ class Finding:
         if noted is not None and noted.client_id != client_id:
             return None
         if noted is not None and noted.decided:
-            return Found(noted.status, noted.view)
+            return Found(noted.status, noted.view, noted.fingerprint)
         view = self._reading(reads.instruction, client_id, instruction_id)
         if view is not None:
             return Found(view["status"], to_json(view))
@@ -54,6 +60,16 @@ class Finding:
         """The instruction once waiting is of no more use, None before."""
         found = self.find(client_id, instruction_id)
         return found if found is not None and found.settled else None
+
+    def is_of(self, found: Found, instruction: Instruction) -> bool:
+        """Whether an outcome is that of this very body, or of another under the same key.
+
+        Raises: Problem 503 if only Postgres could tell, and it is away.
+        """
+        told = found.fingerprint
+        if told is None:
+            told = self._reading(reads.fingerprint, instruction.client_id, instruction.id)
+        return told == instruction.fingerprint
 
     def stored_for(self, instruction: Instruction) -> Found | None:
         """What Postgres decided, if that was this very body under this key.

@@ -144,6 +144,9 @@ def _awaited(desk: Desk, submitted: Submission, wait: Wait | None) -> Found:
     if wait is not None and not submitted.decided:
         found = wait.until(lambda: desk.finding.settled(instruction.client_id, instruction.id))
         if found is not None:
+            # Redis may have forgotten the key: then nobody knew, before it was decided again.
+            if found.final and not desk.finding.is_of(found, instruction):
+                raise Problem("idempotency_key_reused")
             return found
     return Found(submitted.status, submitted.view)
 

@@ -27,6 +27,10 @@ class Submission(NamedTuple):
     view: bytes
     replayed: bool
 
+    def __repr__(self) -> str:
+        """Without the view, which may tell of a person."""
+        return f"Submission(id={self.instruction.id!r}, status={self.status!r})"
+
     @property
     def decided(self) -> bool:
         """Whether this is the outcome."""

@@ -11,3 +11,7 @@ class LedgerFault(Exception):
 
 class SettlementMissing(LedgerFault):
     """The books were loaded without a settlement account that an instruction needs."""
+
+
+class SettlementForeign(LedgerFault):
+    """What the books take for a settlement account is a customer's wallet, or another's."""

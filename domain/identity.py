@@ -1,4 +1,4 @@
-"""Names that are computed, not handed out: ids, fingerprints, partitions, settlement accounts.
+"""Names that are computed, not handed out: ids, fingerprints, partitions.
 
 Ids are UUIDs in canonical lower-case text. They stay text on their way through the
 system, because turning them into objects and back cost more than posting the transfer
@@ -29,11 +29,6 @@ def derived_id(*parts: object) -> str:
 def instruction_id(client_id: int, idempotency_key: str) -> str:
     """The one instruction that this client can mean by this key, whichever door it uses."""
     return derived_id("instruction", client_id, idempotency_key)
-
-
-def settlement_wallet_id(client_id: int, currency: str, stripe: int) -> str:
-    """One stripe of a client's settlement account in one currency."""
-    return derived_id("settlement", client_id, currency, stripe)
 
 
 def fingerprint(instruction_type: str, data: Mapping[str, Any]) -> str:

@@ -272,7 +272,15 @@ def decode(body: bytes) -> Instruction:
         return _ENVELOPE.validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "message"
-        # A location below metadata is a caller's own word, so it is cut off there.
-        where = where.split(".metadata", 1)[0] if ".metadata." in where else where
-        raise Undecodable(f"{where}: {first['msg']}") from None
+        where = ".".join(map(_own_word, first["loc"])) or "message"
+        raise Undecodable(f"{where}: {first['type']}") from None
+
+
+def _own_word(part: int | str) -> str:
+    """One step of the way to a fault. What is no name of ours is a caller's own word."""
+    return str(part) if isinstance(part, int) or part in _NAMES else "…"
+
+
+_NAMES: Final = frozenset(INSTRUCTIONS).union(
+    *(model.model_fields for model in (*INSTRUCTIONS.values(), *DATA.values()))
+)

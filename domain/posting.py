@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from domain.books import Answer, Books, Decision, Entry, Outcome, Posting, Wallet, WalletStatus
-from domain.errors import SettlementMissing
+from domain.errors import SettlementForeign, SettlementMissing
 from domain.fields import timestamp_text
 from domain.instructions import (
     CustomerOpen,
@@ -189,7 +189,11 @@ class _Batch:
         wallet_id = self.books.settlements.get(name)
         if wallet_id is None or wallet_id not in self.wallets:
             raise SettlementMissing(instruction_id=instruction.id, settlement=name)
-        return self.wallets[wallet_id]
+        account = self.wallets[wallet_id]
+        # Money that comes in or goes out must not touch what somebody can spend.
+        if account.customer_id is not None or (account.client_id, account.currency) != name:
+            raise SettlementForeign(instruction_id=instruction.id, settlement=name)
+        return account
 
     def refusal(
         self, instruction: Money, source: Wallet | None, destination: Wallet | None

@@ -1,7 +1,7 @@
 """What is handed to the publisher, and what it says when it cannot promise anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Reason = Literal["nacked", "returned", "closed", "timeout", "blocked", "unavailable"]
@@ -11,12 +11,13 @@ Reason = Literal["nacked", "returned", "closed", "timeout", "blocked", "unavaila
 class Outgoing:
     """One message: a JSON body, where it goes, and its name, by which a return finds it.
 
-    `type` is AMQP's property of that name, for readers who choose before they decode.
+    `type` is AMQP's property of that name, for readers who choose before they decode. The body
+    may tell of a person, and is left out of a repr.
     """
 
     exchange: str
     routing_key: str
-    body: bytes
+    body: bytes = field(repr=False)
     message_id: str
     headers: Mapping[str, Any] | None = None
     type: str | None = None

@@ -23,7 +23,12 @@ _BY_STATE: Final = {
     "25P03": Fault.TRANSIENT,  # idle_in_transaction_session_timeout
     "25006": Fault.TRANSIENT,  # read_only_sql_transaction: a standby that was promoted away
     "55P03": Fault.TRANSIENT,  # lock_not_available: lock_timeout
+    "0A000": Fault.TRANSIENT,  # a prepared statement whose tables were migrated since
+    "26000": Fault.TRANSIENT,  # invalid_sql_statement_name: what was prepared is gone
 }
+
+PREPARED_IN_VAIN: Final = frozenset({"0A000", "26000"})
+"""What a connection has prepared is of no use any more; a new one prepares it anew."""
 
 _BY_CLASS: Final = {
     "08": Fault.TRANSIENT,  # connection exceptions

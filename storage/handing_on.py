@@ -1,7 +1,7 @@
 """From the outbox to those who are to be told: which rows wait, for whom, and what is done."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,9 +28,11 @@ NAMED_ROWS: Final = text(f"""
     FOR UPDATE SKIP LOCKED
 """)  # noqa: S608  # The only text put in is the constant above.
 
+# A row of the future was written by a worker whose clock is ahead: how old it is, nobody knows.
 LEFT: Final = text("""
     SELECT at, xact, cardinality(instruction_ids) AS instructions FROM events
-    WHERE pending AND at < now() - make_interval(secs => :older_than_s)
+    WHERE pending AND (at < now() - make_interval(secs => :older_than_s) OR at > now())
+      AND client_id <> ALL (CAST(:but_not AS integer[]))
     ORDER BY xact LIMIT :limit
     FOR UPDATE SKIP LOCKED
 """)
@@ -79,9 +81,14 @@ def named_rows(connection: Connection, refs: Sequence[Written]) -> list[Row]:
     return [Row(*row) for row in connection.execute(NAMED_ROWS, named)]
 
 
-def left_rows(connection: Connection, older_than_s: float) -> list[Row]:
-    """Rows that have waited for so long, the oldest first, at once as many as may be; locked."""
-    named = {"older_than_s": older_than_s, "limit": ROWS_AT_ONCE}
+def left_rows(
+    connection: Connection, older_than_s: float, but_not: Collection[int] = ()
+) -> list[Row]:
+    """Rows that have waited for so long, the oldest first, at once as many as may be; locked.
+
+    Those of the clients in `but_not` are left out.
+    """
+    named = {"older_than_s": older_than_s, "limit": ROWS_AT_ONCE, "but_not": array(but_not)}
     left = deque(Written(*row) for row in connection.execute(LEFT, named))
     return named_rows(connection, taken_at_once(left))
 

@@ -27,6 +27,10 @@ class Noted(NamedTuple):
     status: str
     view: bytes
 
+    def __repr__(self) -> str:
+        """Without the view, which may tell of a person."""
+        return f"Noted(client_id={self.client_id}, status={self.status!r})"
+
     @property
     def decided(self) -> bool:
         """Whether this is the outcome. Anything else is never an answer by itself."""
@@ -41,6 +45,10 @@ class Put(NamedTuple):
     fingerprint: str
     status: str
     view: bytes
+
+    def __repr__(self) -> str:
+        """Without the view, which may tell of a person."""
+        return f"Put(id={self.id!r}, status={self.status!r})"
 
 
 class Outcomes:

@@ -1,7 +1,7 @@
 """Messages that could not be decided, kept until an operator decides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -30,8 +30,8 @@ class Parked:
     id: int
     partition: int
     instruction_id: str | None
-    body: bytes
-    headers: dict[str, Any]
+    body: bytes = field(repr=False)
+    headers: dict[str, Any] = field(repr=False)
     reason: str
     parked_at: datetime
     resolution: str | None
@@ -58,7 +58,8 @@ def park(
         instruction_id=instruction_id,
         body=body,
         headers=dict(headers),
-        reason=reason,
+        # Postgres takes no NUL, and a reason must never be why a message cannot be put aside.
+        reason=reason.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         parked_at=at,
     )
     once = statement.on_conflict_do_nothing(

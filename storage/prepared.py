@@ -4,6 +4,9 @@ import re
 from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, text
+from sqlalchemy.exc import DBAPIError
+
+from storage.faults import PREPARED_IN_VAIN, sqlstate
 
 _PARAMETER: Final = re.compile(r"(?<!:):(\w+)")
 
@@ -26,9 +29,18 @@ class Prepared:
         """What is run once it is prepared."""
 
     def run(self, connection: Connection, **values: object) -> CursorResult[*tuple[Any, ...]]:
-        """Run it with a value for each parameter. Raises: the driver's errors."""
+        """Run it with a value for each parameter.
+
+        Raises: the driver's errors. If what was prepared is of no use, the connection is not
+        used again.
+        """
         self.prepare(connection)
-        return connection.execute(self.execution, values)
+        try:
+            return connection.execute(self.execution, values)
+        except DBAPIError as error:
+            if sqlstate(error) in PREPARED_IN_VAIN:
+                connection.invalidate(error)
+            raise
 
     def prepare(self, connection: Connection) -> None:
         """Have this connection know it. Raises: the driver's errors."""

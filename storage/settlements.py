@@ -2,6 +2,9 @@
 
 One account is several wallets, a stripe for each partition, so that partitions never wait
 for each other. An account with a floor is one wallet, because its floor is one number.
+
+A stripe is known by what it is for. Its id is drawn by lot: callers may choose the ids of
+their wallets, and whoever could tell a stripe's id beforehand could open a wallet in its place.
 """
 
 from collections.abc import Iterable
@@ -9,7 +12,6 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
-from domain.identity import settlement_wallet_id
 from domain.instructions import Deposit, Instruction, Withdrawal
 
 FLOOR: Final = text("""
@@ -18,8 +20,14 @@ FLOOR: Final = text("""
 
 OPEN_STRIPE: Final = text("""
     INSERT INTO wallets (id, client_id, currency, stripe, floor, balance, seq, opened_at)
-    VALUES (:id, :client_id, :currency, :stripe, :floor, 0, 0, now())
-    ON CONFLICT (id) DO NOTHING
+    VALUES (gen_random_uuid(), :client_id, :currency, :stripe, :floor, 0, 0, now())
+    ON CONFLICT (client_id, currency, stripe) WHERE customer_id IS NULL DO NOTHING
+""")
+
+STRIPE: Final = text("""
+    SELECT id FROM wallets
+    WHERE client_id = :client_id AND currency = :currency AND stripe = :stripe
+      AND customer_id IS NULL
 """)
 
 
@@ -51,8 +59,6 @@ class Settlements:
         account = {"client_id": client_id, "currency": currency}
         with self._engine.begin() as connection:
             floor = connection.scalar(FLOOR, account)
-            stripe = partition if floor is None else 0
-            wallet_id = settlement_wallet_id(client_id, currency, stripe)
-            stored = account | {"id": wallet_id, "stripe": stripe, "floor": floor}
-            connection.execute(OPEN_STRIPE, stored)
-        return wallet_id
+            stripe = account | {"stripe": partition if floor is None else 0}
+            connection.execute(OPEN_STRIPE, stripe | {"floor": floor})
+            return str(connection.execute(STRIPE, stripe).scalar_one())

@@ -56,6 +56,18 @@ WALLETS: Final = text(f"""
     SELECT wallet_id, fault FROM checked WHERE fault IS NOT NULL ORDER BY wallet_id LIMIT :limit
 """)  # noqa: S608  # The only text put in is the constant above.
 
+# Money comes in and goes out through an account of the client's own that nobody can spend.
+SETTLED: Final = text("""
+    SELECT moved.id
+    FROM instructions AS moved
+    LEFT JOIN wallets AS account ON account.id =
+        CASE moved.type WHEN 'deposit' THEN moved.source_wallet_id
+        ELSE moved.destination_wallet_id END
+    WHERE moved.type IN ('deposit', 'withdrawal') AND moved.source_balance IS NOT NULL
+      AND (account.customer_id IS NULL AND account.client_id = moved.client_id) IS NOT TRUE
+    ORDER BY moved.id LIMIT :limit
+""")
+
 CURRENCIES: Final = text("""
     SELECT currency, CAST(sum(balance) AS bigint) AS total
     FROM wallets GROUP BY currency ORDER BY currency
@@ -89,7 +101,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was looked at, and all that is wrong with it (at most `limit` wallets are named)."""
+    """What was looked at, and all that is wrong with it (at most `limit` of a kind are named)."""
 
     counts: dict[str, int]
     findings: list[Finding]
@@ -111,6 +123,8 @@ def verify(engine: Engine, limit: int = 100) -> Verdict:
 def _findings(connection: Connection, limit: int) -> Iterator[Finding]:
     for row in connection.execute(WALLETS, {"limit": limit}):
         yield Finding(f"wallet {row.wallet_id}", row.fault)
+    for row in connection.execute(SETTLED, {"limit": limit}):
+        yield Finding(f"instruction {row.id}", "went through no settlement account of its client")
     for row in connection.execute(CURRENCIES):
         if row.total != 0:
             yield Finding(f"currency {row.currency}", f"sums to {row.total}, not to zero")

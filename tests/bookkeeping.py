@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.books import Books, Posting, Wallet, WalletStatus
-from domain.identity import derived_id, settlement_wallet_id
+from domain.identity import derived_id
 from domain.instructions import (
     DATA,
     CustomerOpen,
@@ -120,7 +120,7 @@ def a_wallet(
 def a_settlement(
     currency: str = "KES", client_id: int = CLIENT, balance: int = 0, floor: int | None = None
 ) -> Wallet:
-    wallet = settlement_wallet_id(client_id, currency, 0)
+    wallet = derived_id("settlement", client_id, currency)
     return Wallet(wallet, client_id, None, currency, WalletStatus.OPEN, balance, 0, floor)
 
 

@@ -21,6 +21,10 @@ class Delivery(NamedTuple):
     properties: Mapping[str, Any]
     came_at: float
 
+    def __repr__(self) -> str:
+        """Without the body, which may tell of a person."""
+        return f"Delivery(tag={self.tag}, came_at={self.came_at})"
+
 
 @dataclass(frozen=True, slots=True)
 class Misfit:

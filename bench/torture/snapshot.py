@@ -28,7 +28,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class StoredWallet:
-    """One row of `wallets`; `customer_id` is None for a stripe of a settlement account."""
+    """One row of `wallets`; those of settlement accounts have a stripe and no customer."""
 
     id: str
     client_id: int
@@ -37,6 +37,7 @@ class StoredWallet:
     balance: int
     seq: int
     floor: int | None
+    stripe: int | None
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ def _wallets(connection: Connection) -> dict[str, StoredWallet]:
     rows = _rows(
         connection,
         "SELECT CAST(id AS text) AS id, client_id, CAST(customer_id AS text) AS customer_id,"
-        " currency, balance, seq, floor FROM wallets",
+        " currency, balance, seq, floor, stripe FROM wallets",
     )
     return {row.id: StoredWallet(*row) for row in rows}
 

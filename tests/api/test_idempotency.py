@@ -177,6 +177,22 @@ def test_another_body_is_refused_after_the_decision_too(door: Door, *, tell: boo
     assert door.post("/v1/transfers", body, key).status_code == 200
 
 
+@pytest.mark.parametrize("tell", [True, False])
+def test_who_waits_with_another_body_is_never_given_the_outcome_of_the_first(
+    door: Door, services: Services, *, tell: bool
+) -> None:
+    """Redis has forgotten the key: nobody knows that it is used when the POST is taken in."""
+    key = str(uuid.uuid4())
+    door.post("/v1/transfers", transfer_body(), key)
+    door.decide(tell=tell)
+    forget_everything(services)
+
+    waiting = {"Prefer": "wait=5"}
+    other = door.post("/v1/transfers", transfer_body(amount=99), key, headers=waiting)
+
+    problem(other, 422, "idempotency_key_reused")
+
+
 def test_what_was_decided_wins_over_what_was_merely_noted(door: Door, services: Services) -> None:
     key, body, other = str(uuid.uuid4()), transfer_body(), transfer_body()
     door.post("/v1/transfers", body, key)

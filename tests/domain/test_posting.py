@@ -1,18 +1,20 @@
 """The money rules of the contract, one sentence each."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from domain.books import Answer, Books, Posting, WalletStatus
-from domain.errors import SettlementMissing
+from domain.books import Answer, Books, Posting, Wallet, WalletStatus
+from domain.errors import SettlementForeign, SettlementMissing
 from domain.fields import timestamp_text
 from domain.instructions import Instruction
 from domain.money import BALANCE_MINOR_MAX
 from domain.posting import post, reject
 from domain.rejections import Code
 from tests.bookkeeping import (
+    CLIENT,
     NOW,
     OTHER_CLIENT,
     a_settlement,
@@ -271,6 +273,26 @@ def test_books_without_the_settlement_account_are_a_fault_and_no_rejection():
 
     with pytest.raises(SettlementMissing):
         post(books, [deposit(1, "ann", 1)], NOW)
+
+
+@pytest.mark.parametrize(
+    "account",
+    [a_wallet("spendable"), a_settlement("KES", OTHER_CLIENT), a_settlement("RWF")],
+    ids=["a customer's", "another client's", "in another currency"],
+)
+@pytest.mark.parametrize("order", [deposit, withdrawal])
+def test_money_never_comes_or_goes_through_what_is_no_settlement_account(
+    account: Wallet, order: Callable[[object, str, int], Instruction]
+):
+    books = books_with(ann=100)
+    wrong = replace(
+        books,
+        wallets={**books.wallets, account.id: account},
+        settlements={(CLIENT, "KES"): account.id},
+    )
+
+    with pytest.raises(SettlementForeign):
+        post(wrong, [order(1, "ann", 1)], NOW)
 
 
 def test_an_operator_rejects_what_was_parked_but_not_what_was_decided():

@@ -154,13 +154,28 @@ def test_a_partition_that_is_not_whole_is_named(
     ]
 
 
+def test_money_that_came_from_what_somebody_can_spend_is_named(
+    engine: Engine, tekana: Operator
+) -> None:
+    books_of_alice_and_bob(engine)
+    _corrupt(
+        engine,
+        f"UPDATE instructions SET source_wallet_id = '{BOB}' WHERE type = 'deposit'",
+    )
+
+    found = json.loads(tekana("verify", "--json").stdout)["findings"]
+
+    faults = {each["fault"] for each in found if each["subject"].startswith("instruction ")}
+    assert faults == {"went through no settlement account of its client"}
+
+
 def test_only_so_many_wallets_are_named_and_it_says_so(engine: Engine, tekana: Operator) -> None:
     client_id = books_of_alice_and_bob(engine)
     _corrupt(
         engine,
         "INSERT INTO wallets (id, client_id, stripe, currency, balance, seq, opened_at)"
-        f" SELECT gen_random_uuid(), {client_id}, 0, 'KES', 1, 0, now()"
-        " FROM generate_series(1, 150)",
+        f" SELECT gen_random_uuid(), {client_id}, number, 'KES', 1, 0, now()"
+        " FROM generate_series(1001, 1150) AS number",
     )
 
     done = tekana("verify")

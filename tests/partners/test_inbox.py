@@ -2,6 +2,8 @@
 
 import time
 
+from sqlalchemy import text
+
 from storage.partners import set_rate
 from tests.partners.house import RECEIPTS, PartnerHouse
 from tests.support import wait_until
@@ -170,6 +172,22 @@ def test_a_rate_that_is_raised_counts_at_once_and_disturbs_no_order(house: Partn
     bank.await_events(300, *RECEIPTS, distinct=True)
     firsts = dict.fromkeys(each.key for each in bank.of(*RECEIPTS))
     assert [*firsts] == [bank.named(f"k{n}") for n in range(1, 301)]
+
+
+def test_a_rate_that_changes_while_a_turn_is_taken_stops_nobody(house: PartnerHouse) -> None:
+    bank = house.partner(rate_per_s=100)
+    worker = house.inbox().ready()
+    with house.engine.begin() as connection:
+        connection.execute(text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
+        bank.flood(bank.deposit("w") for _ in range(60))
+        house.await_inbox_blocked()
+        with house.engine.begin() as operators:
+            set_rate(operators, bank.name, 200, who="tests", reason="more")
+        wait_until(lambda: len(worker.logged("reading a partner's inbox")) == 2)
+
+    bank.await_events(60, *RECEIPTS, distinct=True)
+    firsts = dict.fromkeys(each.key for each in bank.of(*RECEIPTS))
+    assert [*firsts] == [bank.named(f"k{n}") for n in range(1, 61)]
 
 
 def test_partners_come_and_go_while_the_worker_runs(house: PartnerHouse) -> None:

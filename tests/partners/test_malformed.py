@@ -41,7 +41,6 @@ class Place:
         self.bank = house.partner(scopes=["deposits:write"])
         self.other = house.partner()
         self.worker: Worker = house.inbox().ready()
-        self.pid = self.worker.process.pid
 
     def refusal(self) -> Seen:
         """The one receipt that has come since, which is a refusal."""

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event, text
@@ -170,6 +171,16 @@ def test_deposits_of_two_partitions_use_two_stripes_of_the_settlement_account(bo
         "SELECT stripe, balance FROM wallets WHERE customer_id IS NULL ORDER BY stripe"
     )
     assert stripes == [(0, -200), (1, -1), (2, -1)]
+
+
+def test_the_id_of_a_settlement_account_is_drawn_by_lot(books: Books):
+    """Callers choose ids: one that could be computed could be taken, and others' money with it."""
+    books.open("ann")
+    books.decide(withdrawal(1, "ann", 1), partition=3)
+
+    ids = [UUID(str(id_)) for (id_,) in books.rows("SELECT id FROM wallets WHERE stripe >= 0")]
+
+    assert [id_.version for id_ in ids] == [4, 4]
 
 
 def test_an_account_with_a_floor_is_one_stripe_whatever_the_partition(books: Books):

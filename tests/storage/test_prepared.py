@@ -2,8 +2,9 @@
 
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from storage.faults import Fault, classify
 from storage.prepared import Prepared
 
 ADD = Prepared("add", "SELECT :left + :right, :left || ''", right="integer", left="integer")
@@ -34,6 +35,25 @@ def test_another_connection_plans_it_for_itself(operator: Engine):
         first.invalidate()
         first.rollback()
         assert ADD.run(first, left=1, right=2).scalar() == 3
+
+
+def test_a_plan_that_is_of_no_use_any_more_is_made_anew_on_another_connection(operator: Engine):
+    everything = Prepared("everything", "SELECT * FROM migrated WHERE id = :id", id="integer")
+    with operator.connect() as connection:
+        connection.execute(text("CREATE TABLE migrated (id integer)"))
+        everything.run(connection, id=1)
+        connection.commit()
+        connection.execute(text("ALTER TABLE migrated ADD COLUMN more text"))
+        connection.commit()
+
+        for _ in range(2):
+            with pytest.raises(DBAPIError) as stale:
+                everything.run(connection, id=1)
+            assert classify(stale.value) is Fault.TRANSIENT
+            connection.rollback()
+            assert everything.run(connection, id=1).all() == []
+            connection.execute(text("DEALLOCATE ALL"))
+            connection.commit()
 
 
 def test_what_could_not_be_planned_is_tried_again(operator: Engine):

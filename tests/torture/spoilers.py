@@ -5,7 +5,18 @@ from dataclasses import replace
 from typing import Final
 
 from bench.torture.checker import digest_of
-from bench.torture.journal import FEED, MISSING, UNKNOWN, Answered, Item, Listener, Seen, Sent, Told, refused
+from bench.torture.journal import (
+    FEED,
+    MISSING,
+    UNKNOWN,
+    Answered,
+    Item,
+    Listener,
+    Seen,
+    Sent,
+    Told,
+    refused,
+)
 from domain.identity import partition_of
 from tests.bookkeeping import (
     CLIENT,

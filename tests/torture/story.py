@@ -9,7 +9,7 @@ from bench.torture.journal import ACCEPTED, FEED, Answered, Item, Journal, Seen,
 from bench.torture.snapshot import Decided, Snapshot, StoredWallet
 from bench.torture.telling import expected_events
 from domain.books import Books, Posting, Wallet, WalletStatus
-from domain.identity import partition_of, settlement_wallet_id
+from domain.identity import derived_id, partition_of
 from domain.instructions import Deposit, Instruction, Withdrawal
 from domain.posting import post
 from tests.bookkeeping import CLIENT
@@ -27,6 +27,7 @@ class Story:
         self._books = Books()
         self._attempts = count(1)
         self._clock = 0.0
+        self._stripes: dict[str, int] = {}
         self._positions = dict.fromkeys(range(PARTITIONS), 0)
 
     def tell(self, *instructions: Instruction) -> "Story":
@@ -123,6 +124,7 @@ class Story:
                 wallet.balance,
                 wallet.seq,
                 wallet.floor,
+                self._stripes.get(wallet.id),
             )
         self.snapshot.customers = dict(self._books.customers)
 
@@ -130,10 +132,15 @@ class Story:
         if not isinstance(instruction, Deposit | Withdrawal):
             return
         name = instruction.client_id, instruction.data.currency
-        id_ = settlement_wallet_id(*name, partition)
+        id_ = _stripe_id(*name, partition)
+        self._stripes[id_] = partition
         wallets = dict(self._books.wallets)
         wallets.setdefault(id_, Wallet(id_, name[0], None, name[1], WalletStatus.OPEN, 0, 0, None))
         self._books = Books(wallets, self._books.customers, settlements={name: id_})
+
+
+def _stripe_id(client_id: int, currency: str, partition: int) -> str:
+    return derived_id("settlement", client_id, currency, partition)
 
 
 def _sides(instruction: Instruction, partition: int) -> tuple[str | None, str | None]:
@@ -141,7 +148,7 @@ def _sides(instruction: Instruction, partition: int) -> tuple[str | None, str | 
     source = getattr(data, "source_wallet_id", None)
     destination = getattr(data, "destination_wallet_id", None)
     if isinstance(instruction, Deposit | Withdrawal):
-        account = settlement_wallet_id(instruction.client_id, instruction.data.currency, partition)
+        account = _stripe_id(instruction.client_id, instruction.data.currency, partition)
         wallet = instruction.data.wallet_id
         deposit = isinstance(instruction, Deposit)
         source, destination = (account, wallet) if deposit else (wallet, account)

@@ -15,11 +15,11 @@ import storage.handing_on
 from config import broker
 from ops.stack.services import Services
 from producers.connection import connection, open_channel
-from storage import delivering
+from storage import clients, delivering
 from storage.engine import callbacks_engine
 from storage.events import Written
 from storage.handing_on import INSTRUCTIONS_AT_ONCE, ROWS_AT_ONCE, taken_at_once
-from tests.bookkeeping import CLIENT
+from tests.bookkeeping import CLIENT, OTHER_CLIENT, transfer
 from tests.workers.callback_house import CallbackHouse
 from tests.workers.house import PARTITIONS
 from workers.callbacks.hand_on import HandOn
@@ -137,6 +137,45 @@ def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(
     assert set(told) == {endpoint.id}
 
 
+def test_what_a_worker_whose_clock_is_ahead_told_is_found_at_once(house: CallbackHouse) -> None:
+    endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
+    house.decide(house.transfers(2))
+    house.run("UPDATE events SET at = at + interval '1 hour'")
+    told: list[str] = []
+
+    with handing_on(house, house.settings.broker_url.get_secret_value(), told) as here:
+        here.left()
+
+    assert left_pending(house) == 0
+    assert house.statuses(endpoint) == {"pending": 2}
+
+
+def test_a_partners_queue_that_takes_nothing_keeps_nothing_from_the_others(
+    house: CallbackHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows wait for it: they are older than what the others wait for."""
+    monkeypatch.setattr(storage.handing_on, "ROWS_AT_ONCE", 3)
+    with house.engine.begin() as connection:
+        other = clients.add_client(connection, "other", [], who="tests", reason="tests")
+    assert other == OTHER_CLIENT
+    for client_id in (CLIENT, other):
+        house.run(f"INSERT INTO partners (client_id, rate_per_s) VALUES ({client_id}, 100)")
+    url = house.settings.broker_url.get_secret_value()
+    full = _bound(url, arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+    received = _bound(url, "other")
+    for turn in range(4):
+        house.decide(house.transfers(1, prefix=f"turn-{turn}-"))
+    house.decide([transfer("theirs", house.names[0], house.names[1], 1, client_id=other)])
+    make_old(house)
+
+    with handing_on(house, url, []) as here:
+        here.left()
+
+    assert [event["type"] for event in _drained(received, "other")] == ["instruction.rejected"]
+    assert left_pending(house) == 4
+    full.connection.close()
+
+
 def test_while_a_message_to_a_deliverer_is_on_its_way_no_other_is_sent(
     house: CallbackHouse,
 ) -> None:
@@ -177,20 +216,23 @@ def test_an_endpoint_that_was_disabled_meanwhile_gets_nothing(house: CallbackHou
     assert told == []
 
 
-def _bound(url: str) -> amqp.Channel:
-    """A channel on which the queue of the partner `tests` exists."""
+def _bound(
+    url: str, partner: str = "tests", arguments: dict[str, object] | None = None
+) -> amqp.Channel:
+    """A channel on which a partner's queue exists, with other arguments if they are given."""
     opening = connection(url, "test")
     channel = open_channel(opening)
-    queue = broker.outbox_queue("tests")
-    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=queue.arguments)
+    queue = broker.outbox_queue(partner)
+    chosen = queue.arguments if arguments is None else arguments
+    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=chosen)
     channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
     return channel
 
 
-def _drained(channel: amqp.Channel) -> list[dict[str, str]]:
+def _drained(channel: amqp.Channel, partner: str = "tests") -> list[dict[str, str]]:
     found = []
     while (
-        message := channel.basic_get(broker.outbox_queue("tests").name, no_ack=True)
+        message := channel.basic_get(broker.outbox_queue(partner).name, no_ack=True)
     ) is not None:
         found.append(json.loads(message.body))
     channel.connection.close()

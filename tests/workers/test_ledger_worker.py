@@ -115,6 +115,8 @@ POISON_BODIES = [
     b'{"type": "transfer", "data": {"amount": 1E+999}}',
     b'{"version": 1, "type": "transfer", "client_id": 99999999999999999999}',
     b'{"type": "no such"}',
+    b'{"type": "\\u0000"}',
+    b'{"type": "transfer", "a\\u0000b": 1}',
     '{"type": "\ud800"}'.encode("utf-8", "surrogatepass"),
 ]
 

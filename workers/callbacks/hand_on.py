@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 
 from config.logs import described
-from producers.messages import Unconfirmed
+from producers.messages import Reason, Unconfirmed
 from storage import delivering, handing_on
 from storage.events import Row, Written, render
 from workers.partners.outbound import Outbound
@@ -66,44 +66,57 @@ class HandOn:
         """
         if not self._sweeping.acquire(blocking=False):
             return
+        # However much waits for one partner's queue, the younger rows of others are found.
+        waiting: set[int] = set()
+
+        def find(connection: Connection) -> list[Row]:
+            return handing_on.left_rows(connection, LEFT_AFTER_S, waiting)
+
         try:
-            while self._hand_on(lambda connection: handing_on.left_rows(connection, LEFT_AFTER_S)):
-                pass
+            while (stay := self._hand_on(find)) is not None:
+                waiting |= stay
         finally:
             self._sweeping.release()
 
-    def _hand_on(self, find: Callable[[Connection], list[Row]]) -> bool:
-        """Hand on the rows that are found. Whether any of them is done with."""
+    def _hand_on(self, find: Callable[[Connection], list[Row]]) -> set[int] | None:
+        """Hand on the rows that are found. The clients whose rows stay; None if there is no row."""
         with self._engine.begin() as connection:
             rows = find(connection)
             if not rows:
-                return False
+                return None
             endpoint_ids = handing_on.add(connection, rows)
-            done = self._publish(connection, rows)
+            waiting = self._publish(connection, rows)
+            done = [row for row in rows if row.client_id not in waiting]
             handing_on.handed_on(connection, done)
         for endpoint_id in delivering.ask(self._engine, endpoint_ids):
             self._tell(endpoint_id)
-        return bool(done)
+        return waiting
 
-    def _publish(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
-        """Publish what is for partners. Returns the rows that nobody waits for any more."""
+    def _publish(self, connection: Connection, rows: Sequence[Row]) -> set[int]:
+        """Publish what is for partners. Returns those whose queue did not take it."""
         names = handing_on.partner_names(connection, {row.client_id for row in rows})
         waiting: set[int] = set()
+        away = False
         for client_id, name in names.items():
             own = [row for row in rows if row.client_id == client_id]
-            if not waiting and self._confirmed(connection, client_id, name, own):
-                continue
-            # The broker is away: the others would wait for it just as long.
-            waiting.add(client_id)
-        return [row for row in rows if row.client_id not in waiting]
+            reason = None if away else self._unconfirmed(connection, client_id, name, own)
+            if away or reason is not None:
+                waiting.add(client_id)
+            # A queue that refuses is one partner's trouble. If the broker is away, the others
+            # would wait for it just as long.
+            away = away or reason not in (None, "nacked")
+        return waiting
 
-    def _confirmed(
+    def _unconfirmed(
         self, connection: Connection, client_id: int, name: str, rows: Sequence[Row]
-    ) -> bool:
+    ) -> Reason | None:
+        """Why the broker has not promised to keep these rows' events, if it has not."""
         try:
             events = [event for _, event in render(connection, client_id, rows)]
             self._outbound.publish(name, events)
         except Unconfirmed as error:
-            log.warning("events for a partner wait", extra={"fault": described(error)})
-            return False
-        return True
+            log.warning(
+                "events for a partner wait", extra={"partner": name, "fault": described(error)}
+            )
+            return error.reason
+        return None

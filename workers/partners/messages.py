@@ -28,6 +28,10 @@ class Message(NamedTuple):
     body_sha256: str | None
     properties: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """Without the body, which may tell of a person."""
+        return f"Message(tag={self.tag}, body_sha256={self.digest()!r})"
+
     def digest(self) -> str:
         """SHA-256 of the body, by which a partner finds what it sent: 64 hexadecimal digits."""
         return self.body_sha256 or hashlib.sha256(self.body or b"").hexdigest()

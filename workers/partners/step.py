@@ -232,6 +232,8 @@ class InboxStep(ChannelStep):
         """Give back what is not passed on. A turn that is being taken ends, and is forgotten."""
         channel, lane.channel = lane.channel, None
         lane.held, lane.turn, lane.due_at = [], None, None
+        # Nobody acts on that turn's end: what comes on the next channel has to ask for its own.
+        lane.busy = False
         if channel is not None:
             channel.close()
             self._drain_soon()
