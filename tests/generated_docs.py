@@ -30,6 +30,8 @@ _MEANINGS: Final = {
     "25P03": "a transaction stood still for too long and was ended",
     "25006": "the database only reads: a standby",
     "55P03": "a lock was not had in time",
+    "0A000": "a prepared statement whose tables were migrated since; the connection is given up",
+    "26000": "a prepared statement that is gone; the connection is given up",
     "08": "connection",
     "53": "resources: connections, disk, memory",
     "57": "shutdown, cancelled, statement timeout",
