@@ -1,5 +1,6 @@
 """The routes of instructions: in by POST, and polled."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from api.openapi import APPLIED, PREFER, described, header, query
 from api.problems import Problem
 from api.queries import Query
 from api.waits import Wait, Waits
+from domain.events import without_personal_data
 from domain.identity import instruction_id
 from domain.instructions import DATA, INSTRUCTIONS, SCOPES, instruct
 from domain.problems import BODY_BYTES_MAX
@@ -32,6 +34,8 @@ _ROUTES: Final = {
     "/withdrawals": "withdrawal",
     "/transfers": "transfer",
 }
+
+_CUSTOMERS: Final = frozenset({"customers:read", "customers:write"})
 
 _KEY: Final = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}
 
@@ -167,7 +171,14 @@ def _polled(desk: Desk, id: str) -> Response:  # noqa: A002  # The contract call
             found = wait.until(lambda: desk.finding.settled(client_id, id)) or found
     if found is None:
         raise Problem("not_found")
-    return answer(found.view, headers=_applied(asked_s if wait else 0))
+    return answer(_for_caller(found), headers=_applied(asked_s if wait else 0))
+
+
+def _for_caller(found: Found) -> bytes:
+    """The instruction as this key may see it: a customer's name is for keys of customers."""
+    if _CUSTOMERS.intersection(caller().scopes):
+        return found.view
+    return to_json(without_personal_data(json.loads(found.view)))
 
 
 def _worth_waiting(found: Found | None, wait: Wait) -> bool:

@@ -37,6 +37,12 @@ OUTBOX_EVENTS: Final = 100_000
 
 OUTBOX_MS: Final = 7 * 24 * 3600 * 1000
 
+PROPERTIES_BYTES_MOST: Final = 4096
+"""Of all properties of a message together, its headers included: what is longer is not read."""
+
+PROPERTIES_TOO_LONG: Final = "too long"
+"""Stands for properties that were not read. AMQP has none of that name."""
+
 DELIVERY_LIMIT: Final = 1_000_000
 """Never unset: 3.10 would requeue at the tail and 4.x would stop at 20. Never -1: on 3.10
 that discards a message at its first redelivery."""

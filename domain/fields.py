@@ -55,6 +55,13 @@ def _known_country(code: str) -> str:
     return code
 
 
+def _not_ours(id_: str) -> str:
+    """Ids that we choose are computed from names that others may guess: nobody takes them first."""
+    if id_[14] == "8":
+        raise ValueError("must not be a UUID of version 8: those are ours to choose")
+    return id_
+
+
 def _bounded_metadata(metadata: dict[str, str]) -> dict[str, str]:
     if sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items()) > METADATA_BYTES_MAX:
         raise ValueError(f"must hold at most {METADATA_BYTES_MAX} bytes")
@@ -70,6 +77,9 @@ Id = Annotated[
     WithJsonSchema({"type": "string", "format": "uuid"}),
 ]
 """A UUID as text, kept in lower case."""
+
+ChosenId = Annotated[Id, AfterValidator(_not_ours)]
+"""An id that a caller gives to something new."""
 
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MINOR_MAX)]
 """Minor units of the currency."""

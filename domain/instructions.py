@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from domain import identity
 from domain.fields import (
     Amount,
+    ChosenId,
     CountryCode,
     CurrencyCode,
     Email,
@@ -49,7 +50,7 @@ class Data(BaseModel):
 class CustomerOpenData(Data):
     """A new customer, with first wallets if currencies are named."""
 
-    customer_id: Id | None = None
+    customer_id: ChosenId | None = None
     name: Name = Field(repr=False)
     phone: Phone | None = Field(None, repr=False)
     email: Email | None = Field(None, repr=False)
@@ -67,7 +68,7 @@ class CustomerOpenData(Data):
 class WalletOpenData(Data):
     """A new wallet of a customer; several in one currency are fine."""
 
-    wallet_id: Id | None = None
+    wallet_id: ChosenId | None = None
     customer_id: Id
     currency: CurrencyCode
     legacy_id: LegacyId | None = None

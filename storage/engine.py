@@ -68,7 +68,8 @@ def inbox_engine(settings: Settings, pool_size: int) -> Engine:
 def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
     """For look-ups and operators: short statements, a small pool."""
     options = {
-        "statement_timeout": "2500ms",
+        # Sooner than `storage.deadline`: what is slow must not pass for a Postgres that is away.
+        "statement_timeout": "1500ms",
         "lock_timeout": "2s",
         "enable_seqscan": "off",
         # A page is read in the order of its index, and never collected and sorted.

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from domain.events import Event, EventType, Shows
 from storage.events import BITS, Ref, render
 
-ROWS_MOST: Final = 1000
+ROWS_MOST: Final = 250
 """How many rows a page looks through for events of the types that are asked for."""
 
 _TYPES: Final = tuple(Shows(1 << number).type for number in range(BITS))

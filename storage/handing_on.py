@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +17,10 @@ small ones, and each alone would wait for Postgres and for the broker."""
 
 INSTRUCTIONS_AT_ONCE: Final = 10_000
 """No further row is taken once those taken tell of so many instructions."""
+
+DELIVERIES_AT_ONCE: Final = 20_000
+"""No further row is added once those added make so many deliveries: a client may have twenty
+endpoints, and what one transaction does for it keeps all others waiting."""
 
 _COLUMNS: Final = "at, xact, client_id, instruction_ids, shows, documents"
 
@@ -111,10 +115,17 @@ def partner_names(connection: Connection, client_ids: Iterable[int]) -> dict[int
     return {row.client_id: row.name for row in rows}
 
 
-def add(connection: Connection, rows: Sequence[Row]) -> set[str]:
+class Added(NamedTuple):
+    """The endpoints that have something new, and how many of the rows, from the first on."""
+
+    endpoint_ids: set[str]
+    rows: int
+
+
+def add(connection: Connection, rows: Sequence[Row]) -> Added:
     """Add what these rows tell to the deliveries of the endpoints that want it.
 
-    Repeating it adds nothing. Returns the ids of the endpoints.
+    Repeating it adds nothing. Stops after the row that makes DELIVERIES_AT_ONCE full.
     """
     wanted: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     client_ids = {row.client_id for row in rows}
@@ -122,8 +133,12 @@ def add(connection: Connection, rows: Sequence[Row]) -> set[str]:
         for type_ in CALLBACK_TYPES:
             if type_ in endpoint.events:
                 wanted[endpoint.client_id][type_].append(endpoint.id)
-    added = []
+    added: list[tuple[str, int, int, str, str, str]] = []
+    taken = 0
     for row in rows:
+        if len(added) >= DELIVERIES_AT_ONCE:
+            break
+        taken += 1
         takers = wanted.get(row.client_id)
         if not takers:
             continue
@@ -146,7 +161,7 @@ def add(connection: Connection, rows: Sequence[Row]) -> set[str]:
             "types": text_array(types),
         }
         connection.execute(ADD, named)
-    return {one[3] for one in added}
+    return Added({one[3] for one in added}, taken)
 
 
 def handed_on(connection: Connection, rows: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from domain.books import Books, Posting, Wallet, WalletStatus
 from domain.identity import derived_id
@@ -22,11 +23,11 @@ OTHER_CLIENT = 2
 
 
 def wallet_id(name: str) -> str:
-    return derived_id("test wallet", name)
+    return str(uuid5(NAMESPACE_OID, f"wallet {name}"))
 
 
 def customer_id(name: str) -> str:
-    return derived_id("test customer", name)
+    return str(uuid5(NAMESPACE_OID, f"customer {name}"))
 
 
 def an_instruction(

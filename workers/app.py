@@ -20,6 +20,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.signals import setup_logging
 from kombu.connection import Connection
 
+from config.broker import PROPERTIES_BYTES_MOST, PROPERTIES_TOO_LONG
 from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
@@ -88,6 +89,8 @@ def celery_app(settings: Settings) -> Celery:
     app = Celery("tekana", set_as_current=True, amqp=_Amqp, events=_Events)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
+        # As `producers.connection` does: the certificate is to be valid for the broker's name.
+        broker_use_ssl={"server_hostname": None} if _is_secure(settings) else False,
         broker_heartbeat=heartbeat_s,
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
@@ -151,13 +154,18 @@ def heartbeat_interval_s(settings: Settings) -> int:
     return max(2, math.ceil(batch_s))
 
 
+def _is_secure(settings: Settings) -> bool:
+    return settings.broker_url.get_secret_value().startswith("amqps://")
+
+
 def harden_decoding() -> None:
     """Keep what a message carries besides its body from hurting the process that reads it.
 
     kombu would decompress a body before anybody looked at it, 32 KiB to 32 MiB. py-amqp
     raises for properties that RabbitMQ lets pass (text that is not UTF-8, a timestamp in
     the year 300,000, tables within tables), which ends the process; they are left out
-    instead, because the body alone decides.
+    instead, because the body alone decides. So is what is longer than PROPERTIES_BYTES_MOST: a
+    table of 128 KiB takes a tenth of a second and megabytes.
     """
     kombu.compression._decoders.clear()
     decode = serialization.PROPERTY_CLASSES[_BASIC]
@@ -170,6 +178,8 @@ _decoders: dict[int, Any] = {}
 
 
 def _readable_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
+    if len(buffer) - offset > PROPERTIES_BYTES_MOST:
+        return {PROPERTIES_TOO_LONG: True}, offset
     try:
         found: tuple[dict[str, Any], int] = _decoders[_BASIC](buffer, offset)
     except Exception:  # noqa: BLE001  Whatever is wrong with them, the body decides.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
+from uuid import NAMESPACE_OID, uuid5
 
 from bench.torture.journal import Item
 from domain.fields import timestamp_text
@@ -135,7 +136,7 @@ class Plan:
     def _customer(self) -> Order:
         key = self._key()
         data: dict[str, Any] = {
-            "customer_id": derived_id("torture customer", self.client_id, key),
+            "customer_id": _chosen_id("customer", self.client_id, key),
             "name": "Torture Customer",
             "phone": "+254700000001",
             "country": "KE",
@@ -146,7 +147,7 @@ class Plan:
     def _wallet(self) -> Order:
         key = self._key()
         data = {
-            "wallet_id": derived_id("torture wallet", self.client_id, key),
+            "wallet_id": _chosen_id("wallet", self.client_id, key),
             "customer_id": self.chance.choice(self.customers),
             "currency": MAIN_CURRENCY,
         }
@@ -243,6 +244,11 @@ def wallets_of(orders: list[Order], client_id: int) -> Iterator[Wallet]:
         id_ = instruction_id(client_id, order.key)
         for place, currency in enumerate(order.data["currencies"]):
             yield Wallet(derived_id("wallet", id_, place), currency)
+
+
+def _chosen_id(kind: str, client_id: int, key: str) -> str:
+    """An id as a caller chooses it: of a version that is not ours."""
+    return str(uuid5(NAMESPACE_OID, f"{kind} {client_id} {key}"))
 
 
 def _transfer(source: Wallet, destination: Wallet, amount: int) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 -- The login roles, each with the password of the process that uses it, and the database's owner.
 -- Run by a superuser in the database, before the first migration: by the image itself when it
--- makes its data. Run it again after a password was changed:
+-- makes its data. After a password was changed in .env, a container that knows it runs it again,
+-- before the processes that use it are started anew:
+--   docker compose up -d postgres
 --   docker compose exec postgres psql -U postgres -d tekana -f /docker-entrypoint-initdb.d/roles.sql
+--   docker compose up -d
 \set ON_ERROR_STOP on
 \getenv owner OWNER_PASSWORD
 \getenv api API_PASSWORD

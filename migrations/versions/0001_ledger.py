@@ -96,8 +96,7 @@ COMMENT ON TABLE wallets IS
     'Customers'' wallets, and the stripes of settlement accounts (those without a customer).';
 COMMENT ON COLUMN wallets.floor IS 'The balance never falls below it; null: no limit.';
 CREATE INDEX wallets_customer ON wallets (customer_id, id) WHERE customer_id IS NOT NULL;
-CREATE UNIQUE INDEX wallets_settlement ON wallets (client_id, currency, stripe)
-    WHERE customer_id IS NULL;
+CREATE INDEX wallets_settlement ON wallets (client_id, currency) WHERE customer_id IS NULL;
 
 CREATE TABLE grants (
     client_id   integer NOT NULL REFERENCES clients,

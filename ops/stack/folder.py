@@ -10,6 +10,8 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
+import shlex
 import shutil
 import sys
 import tempfile
@@ -17,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ops.errors import OperatorError
 from ops.stack.accounts import reachable_by_all
@@ -27,6 +29,7 @@ DEFAULT_RUN_FOLDER = CHECKOUT / ".run"
 OUTSIDE = Path("/var/lib/tekana")
 CLAIM = "owner.json"
 _NEEDED_BYTES = 512 * 1024 * 1024
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RunFolder:
@@ -39,10 +42,13 @@ class RunFolder:
         self._holds = 0
 
     def prepare(self) -> None:
-        """Make the folder. Raises OperatorError if it was copied, or if the disk is full."""
-        # 0711: a service's account passes through to its data, and cannot look around.
-        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.path.chmod(0o711)
+        """Make the folder.
+
+        Raises OperatorError if it is another user's, if it was copied, or if the disk is full.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._refuse_anothers()
+        _let_pass(self.path)
         self._refuse_full_disk()
         with self.locked():
             self._refuse_copy()
@@ -51,22 +57,35 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder alone: two commands that start or stop things wait for each other.
 
-        Whoever holds it may enter again.
+        Whoever holds it may enter again. Raises OperatorError if the folder is another user's.
         """
         if self._holds:
             yield
             return
-        with (self.path / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("Waiting for another ./tekana in this folder …", file=sys.stderr)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        self._refuse_anothers()
+        with self._lock():
             self._holds += 1
             try:
                 yield
             finally:
                 self._holds -= 1
+
+    def _lock(self) -> IO[str]:
+        """The locked file; unlocked when it is closed."""
+        path = self.path / "lock"
+        while True:
+            lock = path.open("a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("Waiting for another ./tekana in this folder …", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever held it may have removed the folder: then this is nobody's lock any more.
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+            lock.close()
+            self.path.mkdir(parents=True, exist_ok=True)
+            _let_pass(self.path)
 
     def state(self) -> dict[str, Any]:
         """The whole state; empty if there is none."""
@@ -138,11 +157,13 @@ class RunFolder:
 
     def _make_data(self, place: Path) -> None:
         if os.geteuid() != 0 or reachable_by_all(self.path):
-            place.mkdir(mode=0o711)
+            place.mkdir()
+            _let_pass(place)
             return
-        OUTSIDE.mkdir(mode=0o711, exist_ok=True)
+        OUTSIDE.mkdir(exist_ok=True)
+        _let_pass(OUTSIDE)
         target = Path(tempfile.mkdtemp(prefix=f"{self.digest()}-", dir=OUTSIDE))
-        target.chmod(0o711)
+        _let_pass(target)
         # Told to whoever finds the folder after its checkout is gone.
         (target / "belongs-to").write_text(f"{self.path}\n")
         place.symlink_to(target)
@@ -155,17 +176,39 @@ class RunFolder:
         fresh.replace(self._state_path)
 
     def _refuse_copy(self) -> None:
-        """A copied checkout must not take the first one's running services for its own."""
-        found = self.path.stat()
+        """A copied checkout must not take the first one's running services or data for its own.
+
+        A device may have another number after a restart of the machine, and then nothing runs.
+        """
+        found, boot = self.path.stat(), _BOOT_ID.read_text().strip()
         identity = f"{found.st_dev}:{found.st_ino}"
-        recorded = self.recall("folder").get("identity")
-        if recorded is None:
-            self.remember("folder", identity=identity)
-        elif recorded != identity:
+        recorded = self.recall("folder")
+        moved = recorded.get("identity") not in (None, identity)
+        if moved and (recorded.get("boot") == boot or self._data_of_another()):
             raise OperatorError(
                 f"{self.path} is a copy of another checkout's run folder.",
-                f"Run: rm -rf {self.path}",
+                f"Run: rm -rf {shlex.quote(str(self.path))}",
             )
+        if recorded.get("identity") != identity or recorded.get("boot") != boot:
+            self.remember("folder", identity=identity, boot=boot)
+
+    def _data_of_another(self) -> bool:
+        """Whether the data lie outside, and the checkout that they were made for is still there."""
+        place = self.path / "data"
+        if not place.is_symlink() or not place.exists():
+            return False
+        owner = Path((place / "belongs-to").read_text().strip())
+        return owner != self.path and owner.exists()
+
+    def _refuse_anothers(self) -> None:
+        """What root leaves in a user's folder, or a user in root's, is of no use to its owner."""
+        owner = self.path.stat().st_uid
+        if owner != os.geteuid():
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = f"user {owner}"
+            raise OperatorError(f"{self.path} belongs to {name}.", f"Run the command as {name}.")
 
     def _refuse_full_disk(self) -> None:
         free = shutil.disk_usage(self.path).free
@@ -174,6 +217,14 @@ class RunFolder:
                 f"Only {free // 1024**2} MB are free on the disk of {self.path}.",
                 f"Free at least {_NEEDED_BYTES // 1024**2} MB and try again.",
             )
+
+
+def _let_pass(folder: Path) -> None:
+    """A service's account passes through to its data, and cannot look around.
+
+    Whatever the umask is: it holds for what is made, and not for this.
+    """
+    folder.chmod(0o711)
 
 
 def abandoned() -> list[Path]:

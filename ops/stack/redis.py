@@ -15,7 +15,6 @@ bind {host}
 port {port}
 requirepass {password}
 daemonize no
-dir {folder}
 appendonly no
 save ""
 maxmemory 512mb
@@ -46,9 +45,7 @@ class Redis(PrivateService):
         settings = folder / "redis.conf"
         settings.touch(mode=0o600)
         settings.write_text(
-            _SETTINGS.format(
-                host=HOST, port=self.port("redis"), password=self._password(), folder=folder
-            )
+            _SETTINGS.format(host=HOST, port=self.port("redis"), password=self._password())
         )
         give(settings, account, 0o600)
         self._process.start(

@@ -49,6 +49,8 @@ class Stack:
         self.run.prepare()
         with self.run.locked():
             before = {service.name for service in self.parts() if service.running()}
+            earlier = self.variables()
+            self._refuse_other_partitions(before)
             try:
                 self.services.up(report)
                 self._remember_variables()
@@ -57,7 +59,7 @@ class Stack:
                 self.run.remember(_SECTION, wanted=[*self._wanted(services_only)])
             except BaseException:
                 with undisturbed():
-                    self._end_all_but(before)
+                    self._end_all_but(before, earlier)
                 raise
 
     def down(self, report: Report = silent) -> None:
@@ -181,6 +183,12 @@ class Stack:
             "TEKANA_ENVIRONMENT": "development",
             "TEKANA_FLOWER_PASSWORD": password,
         }
+        from config.settings import Settings, SettingsError
+
+        try:
+            Settings.from_env(settings)
+        except SettingsError as error:
+            raise OperatorError(f"{error}.", "Correct it, or unset it, and try again.") from error
         kept = {"flower_password": password, "secret_keys": secret_keys}
         self.run.remember(_SECTION, **kept, variables=settings)
 
@@ -224,8 +232,10 @@ class Stack:
 
     def _partitions(self) -> int:
         """As the running stack has them, else as the user wants them, else the default."""
-        running = self.variables().get("TEKANA_PARTITIONS")
-        return int(running) if running else self._number("TEKANA_PARTITIONS") or _PARTITIONS
+        running = self.variables()
+        if running:
+            return int(running.get("TEKANA_PARTITIONS", _PARTITIONS))
+        return self._number("TEKANA_PARTITIONS") or _PARTITIONS
 
     def _number(self, variable: str) -> int | None:
         text = self._given.get(variable)
@@ -240,11 +250,25 @@ class Stack:
         kept = [name for name in self.wanted() if name not in application]
         return list(dict.fromkeys([*self.services.recorded(), *kept, *application]))
 
-    def _end_all_but(self, before: set[str]) -> None:
+    def _refuse_other_partitions(self, running: set[str]) -> None:
+        """Workers are known by their partitions: with another count they could not be found."""
+        wanted = self._number("TEKANA_PARTITIONS")
+        if wanted in (None, self._partitions()):
+            return
+        if any(process.name in running for process in self.application()):
+            raise OperatorError(
+                f"The stack runs with {self._partitions()} partitions, not with {wanted}.",
+                "Unset TEKANA_PARTITIONS, or run ./tekana down first.",
+            )
+
+    def _end_all_but(self, before: set[str], earlier: Mapping[str, str]) -> None:
+        """End what a failed `up` has started; what runs goes by the settings it was given."""
         for part in reversed(self.parts()):
             if part.name not in before and part.running():
                 part.kill()
-        if not before:
+        if before:
+            self.run.remember(_SECTION, variables=dict(earlier) or None)
+        else:
             self.run.remember(_SECTION, wanted=None, variables=None)
 
 

@@ -28,6 +28,23 @@ def pages(door: Door, path: str) -> list[list[Any]]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
+def test_a_key_without_scopes_of_customers_polls_no_name_phone_or_email(door: Door) -> None:
+    body = {"name": "Ann", "phone": "+254700000001", "email": "a@b", "country": "KE"}
+    location = door.post("/v1/customers", body, "customer-1").headers["Location"]
+    narrow = door.new_key(["wallets:read"])
+
+    for decided in (False, True):
+        if decided:
+            door.decide(tell=True)
+        for where in (location, "/v1/instructions?idempotency_key=customer-1"):
+            seen, all_of_it = read(narrow, where), read(door, where)
+            assert {"name", "phone", "email"} <= all_of_it["data"].keys()
+            assert seen["data"] == {
+                k: v for k, v in all_of_it["data"].items() if k in ("customer_id", "country")
+            }
+            assert seen["status"] == all_of_it["status"]
+
+
 def test_a_customer_is_read_as_opened(door: Door) -> None:
     customer_id, _ = door.opened()
 

@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from domain.instructions import DATA, SCOPES, Undecodable, decode, encode
-from tests.bookkeeping import deposit, open_customer, open_wallet, transfer, withdrawal
+from domain.instructions import (
+    DATA,
+    SCOPES,
+    CustomerOpen,
+    Undecodable,
+    decode,
+    encode,
+    instruct,
+)
+from tests.bookkeeping import NOW, deposit, open_customer, open_wallet, transfer, withdrawal
 
 WALLET = "aaaaaaaa-0000-0000-0000-000000000001"
 OTHER = "aaaaaaaa-0000-0000-0000-000000000002"
@@ -18,6 +26,7 @@ MONEY: dict[str, Any] = {
     "amount": 250,
     "currency": "KES",
 }
+OPENED = ("customer.open", NOW)
 PERSON: dict[str, Any] = {"name": "Ann", "phone": "+254700000001", "country": "KE"}
 
 
@@ -140,6 +149,23 @@ def test_an_envelope_with_anything_wrong_is_undecodable(found: bytes, put: bytes
 
     with pytest.raises(Undecodable):
         decode(body.replace(found, put))
+
+
+def test_nobody_chooses_an_id_that_could_be_derived_for_somebody_else():
+    """Ids are derived from a client and a key, and keys may be guessed."""
+    opening = instruct(1, "customer-1", DATA["customer.open"].model_validate(PERSON), *OPENED)
+    assert isinstance(opening, CustomerOpen)
+
+    for type_, data in (
+        ("customer.open", {**PERSON, "customer_id": opening.customer_id}),
+        (
+            "wallet.open",
+            {"wallet_id": opening.customer_id, "customer_id": OTHER, "currency": "KES"},
+        ),
+    ):
+        with pytest.raises(ValidationError, match="version 8"):
+            DATA[type_].model_validate(data)
+    DATA["wallet.open"].model_validate({"customer_id": opening.customer_id, "currency": "KES"})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +19,7 @@ from ops.stack.ports import HOST
 from ops.stack.redis import Redis
 from ops.stack.sweep import claim, sweep
 from tests.ops.test_discover import program
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -84,6 +86,97 @@ def test_a_copied_run_folder_is_refused(run: RunFolder, tmp_path: Path) -> None:
 
     with pytest.raises(OperatorError, match="is a copy of another checkout's"):
         RunFolder(copy).prepare()
+
+
+def test_the_line_that_removes_a_copy_removes_nothing_else(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "my app" / "run")
+    first.prepare()
+    copy = tmp_path / "my copy"
+    subprocess.run(["cp", "-a", first.path, copy], check=True)
+
+    with pytest.raises(OperatorError) as refused:
+        RunFolder(copy).prepare()
+
+    assert refused.value.remedy == f"Run: rm -rf '{copy}'"
+
+
+def test_a_disk_with_another_number_after_a_restart_is_no_copy(run: RunFolder) -> None:
+    run.remember("folder", identity="0:0", boot="an earlier one")
+
+    run.prepare()
+
+    run.remember("folder", identity="0:0")
+    with pytest.raises(OperatorError, match="is a copy"):
+        run.prepare()
+
+
+def test_data_that_lie_outside_are_not_shared_by_a_copy_even_after_a_restart(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "belongs-to").write_text(f"{run.path}\n")
+    (run.path / "data").symlink_to(outside)
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", run.path, copy], check=True)
+    RunFolder(copy).remember("folder", boot="an earlier one")
+
+    with pytest.raises(OperatorError, match="is a copy"):
+        RunFolder(copy).prepare()
+
+
+def test_services_pass_through_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = RunFolder(tmp_path / "run")
+        folder.prepare()
+        data = folder.data()
+    finally:
+        os.umask(before)
+
+    assert [place.stat().st_mode & 0o777 for place in (folder.path, data)] == [0o711, 0o711]
+    folder.purge()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_left_as_it_is(run: RunFolder) -> None:
+    os.chown(run.path, 65_534, -1)
+    try:
+        with pytest.raises(OperatorError, match="belongs to nobody"):
+            run.prepare()
+        with pytest.raises(OperatorError, match="belongs to nobody"), run.locked():
+            pass
+        assert run.path.stat().st_uid == 65_534
+    finally:
+        os.chown(run.path, 0, -1)
+
+
+def test_who_waited_while_the_folder_was_removed_has_a_lock_that_counts(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    first.prepare()
+    entered = threading.Event()
+
+    def wait() -> None:
+        with second.locked():
+            entered.set()
+
+    waiter = threading.Thread(target=wait)
+    with first.locked():
+        waiter.start()
+        wait_until(lambda: _waits_for_a_lock(tmp_path / "run" / "lock"))
+        first.purge()
+    waiter.join(10)
+
+    assert entered.is_set()
+    assert (tmp_path / "run" / "lock").exists()
+    second.purge()
+
+
+def _waits_for_a_lock(path: Path) -> bool:
+    """Whether anybody waits for a lock on a file that has it: the lines with an arrow."""
+    node = str(path.stat().st_ino)
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f":{node} " in line for line in lines)
 
 
 def test_a_full_disk_is_told_before_anything_is_started(

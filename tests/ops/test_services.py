@@ -27,8 +27,9 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """All three once more, below a folder that other accounts cannot enter."""
-    closed = tmp_path_factory.mktemp("closed")
+    """All three once more, below a folder with a blank that other accounts cannot enter."""
+    closed = tmp_path_factory.mktemp("closed and") / "with blanks"
+    closed.mkdir()
     closed.chmod(0o700)
     services = Services(closed / "run")
     try:

@@ -103,7 +103,7 @@ class CallbackHouse(House):
         engine = callbacks_engine(self.settings)
         with engine.begin() as connection:
             rows = handing_on.left_rows(connection, 0)
-            found = handing_on.add(connection, rows)
+            found = handing_on.add(connection, rows).endpoint_ids
             handing_on.handed_on(connection, rows)
         engine.dispose()
         return sorted(found)

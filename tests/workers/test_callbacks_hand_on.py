@@ -137,6 +137,28 @@ def test_more_rows_than_one_transaction_takes_are_handed_on_and_each_once(
     assert set(told) == {endpoint.id}
 
 
+@pytest.mark.parametrize("by", ["name", "sweep"])
+def test_a_client_with_many_endpoints_is_served_in_pieces(
+    house: CallbackHouse, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(storage.handing_on, "DELIVERIES_AT_ONCE", 5)
+    endpoints = [house.endpoint(f"http://127.0.0.1:9/{number}") for number in range(4)]
+    for turn in range(3):
+        house.decide(house.transfers(2, prefix=f"turn-{turn}-"))
+    refs = make_old(house)
+
+    with handing_on(house, house.settings.broker_url.get_secret_value(), []) as here:
+        if by == "name":
+            here.named(refs)
+        else:
+            here.left()
+
+    assert left_pending(house) == 0
+    # Each transfer is an outcome, a debit and a credit.
+    for endpoint in endpoints:
+        assert house.statuses(endpoint) == {"pending": 3 * 2 * 3}
+
+
 def test_what_a_worker_whose_clock_is_ahead_told_is_found_at_once(house: CallbackHouse) -> None:
     endpoint = house.endpoint("http://127.0.0.1:9/", ["instruction.succeeded"])
     house.decide(house.transfers(2))

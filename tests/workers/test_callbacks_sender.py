@@ -253,6 +253,60 @@ class _Endless:
             connection.close()
 
 
+def test_a_receiver_that_never_comes_to_its_answer_is_hung_up_on(
+    open_sender: Callable[..., Sender],
+) -> None:
+    """It may say `100 Continue` as often as it likes, and all deliveries share one loop."""
+    with _Continues() as endless, receiving() as honest:
+        sender = open_sender()
+        flooded = sender.start(endless.url, letters(40), [SECRET])
+        [attempt] = sender.start(honest.url, letters(1), [SECRET]).result(5)
+        given_up = flooded.result(30)
+
+    assert attempt is not None
+    assert attempt.accepted
+    assert attempt.duration_ms < 2_000
+    assert {each.error for each in given_up if each is not None} == {"connection closed"}
+    assert endless.most_bytes < 64 * module.ANSWER_BYTES_MOST
+
+
+class _Continues:
+    """Answers everything with interim answers, for ever."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self.most_bytes = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._over = False
+
+    def __enter__(self) -> "_Continues":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        socket.create_connection(self._server.getsockname()).close()
+        self._thread.join()
+        self._server.close()
+
+    def _serve(self) -> None:
+        while not self._over:
+            connection, _ = self._server.accept()
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        said = 0
+        try:
+            while not self._over:
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+                said += 25_000
+        except OSError:
+            self.most_bytes = max(self.most_bytes, said)
+        finally:
+            connection.close()
+
+
 class _ClosesBehindEachAnswer:
     """Promises to keep the connection, and closes it while nobody looks."""
 

@@ -1,17 +1,25 @@
 """Of Celery, whatever would reorder an instruction or decide it twice is off."""
 
+import socket
+import ssl
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import kombu.compression
 import pytest
 from celery import Celery
 from celery.utils.quorum_queues import detect_quorum_queues
+from pydantic import SecretStr
 
 from config import broker
 from config.settings import Settings
 from ops.stack.services import Services
 from tests.support import settings_for
+from tests.workers.certificates import Authority
 from tests.workers.house import PARTITIONS, House
+from tests.workers.receiver import server_tls
 from workers.app import celery_app, heartbeat_interval_s
 
 
@@ -31,6 +39,29 @@ def test_nothing_is_published_again_by_celery(app: Celery) -> None:
     assert app.conf.task_acks_late is False
     ours = [name for name in app.tasks if not name.startswith("celery.")]
     assert ours == [], "a task could be retried or given an ETA; there is none"
+
+
+def test_a_broker_that_is_somebody_else_gets_no_password(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificate is valid, for another name: anybody has one of those."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    tls = server_tls(authority.certificate("elsewhere.example"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = SecretStr(f"amqps://ledger:secret@127.0.0.1:{port}/tekana")
+        app = celery_app(settings.model_copy(update={"broker_url": url}))
+
+        def impersonate() -> None:
+            with suppress(OSError):
+                tls.wrap_socket(server.accept()[0], server_side=True).recv(1)
+
+        thread = threading.Thread(target=impersonate)
+        thread.start()
+        with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
+            app.connection_for_write().transport.establish_connection()
+        thread.join()
 
 
 def test_no_queue_of_celerys_own_is_consumed_or_made_on_demand(app: Celery) -> None:

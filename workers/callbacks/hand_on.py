@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -23,6 +23,13 @@ LEFT_AFTER_S: Final = 2.0
 
 HANDS: Final = 4
 """Transactions at once: what waits for one partner's queue leaves others to the next."""
+
+
+class _Handed(NamedTuple):
+    """What one transaction left: clients whose queues take nothing, and rows that were too many."""
+
+    waiting: set[int]
+    later: list[Row]
 
 
 class HandOn:
@@ -52,7 +59,9 @@ class HandOn:
         # A hand looks again after it is free, so what came too late for it is not left lying.
         while self._named and self._hands.acquire(blocking=False):
             try:
-                self._hand_on(self._some_named)
+                handed = self._hand_on(self._some_named)
+                for row in handed.later if handed is not None else ():
+                    self._named.append(Written(row.at, row.xact, len(row.instruction_ids)))
             finally:
                 self._hands.release()
 
@@ -73,24 +82,24 @@ class HandOn:
             return handing_on.left_rows(connection, LEFT_AFTER_S, waiting)
 
         try:
-            while (stay := self._hand_on(find)) is not None:
-                waiting |= stay
+            while (handed := self._hand_on(find)) is not None:
+                waiting |= handed.waiting
         finally:
             self._sweeping.release()
 
-    def _hand_on(self, find: Callable[[Connection], list[Row]]) -> set[int] | None:
-        """Hand on the rows that are found. The clients whose rows stay; None if there is no row."""
+    def _hand_on(self, find: Callable[[Connection], list[Row]]) -> "_Handed | None":
+        """Hand on the rows that are found, as many as go at once. None if there is no row."""
         with self._engine.begin() as connection:
             rows = find(connection)
             if not rows:
                 return None
-            endpoint_ids = handing_on.add(connection, rows)
-            waiting = self._publish(connection, rows)
-            done = [row for row in rows if row.client_id not in waiting]
+            endpoint_ids, added = handing_on.add(connection, rows)
+            waiting = self._publish(connection, rows[:added])
+            done = [row for row in rows[:added] if row.client_id not in waiting]
             handing_on.handed_on(connection, done)
         for endpoint_id in delivering.ask(self._engine, endpoint_ids):
             self._tell(endpoint_id)
-        return waiting
+        return _Handed(waiting, rows[added:])
 
     def _publish(self, connection: Connection, rows: Sequence[Row]) -> set[int]:
         """Publish what is for partners. Returns those whose queue did not take it."""

@@ -15,10 +15,12 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from config.version import VERSION
 from domain.addresses import check_url, may_connect
@@ -33,6 +35,9 @@ TIMEOUT_S: Final = 15.0
 """From looking up the name to the answer's headers."""
 
 BODY_BYTES_MOST: Final = 65_536
+ANSWER_BYTES_MOST: Final = 2 * BODY_BYTES_MOST
+"""All that a receiver may say to one request, interim answers and headers included."""
+
 BODY_TIMEOUT_S: Final = 1.0
 """An answer's body is read only so that its connection can be used again."""
 
@@ -123,15 +128,17 @@ class Sender:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # Each endpoint has its own.
+            resolver=_Resolver(self._resolve),
+            ttl_dns_cache=0,  # Those who ask at once share an answer, and nobody later.
+            socket_factory=self._socket,
+            ssl=self._tls,
+            keepalive_timeout=KEPT_ALIVE_S,
+        )
+        connector._factory = partial(_Listening, loop=self._loop)  # type: ignore[assignment]
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,  # Each endpoint has its own.
-                resolver=_Resolver(self._resolve),
-                ttl_dns_cache=0,  # Those who ask at once share an answer, and nobody later.
-                socket_factory=self._socket,
-                ssl=self._tls,
-                keepalive_timeout=KEPT_ALIVE_S,
-            ),
+            connector=connector,
             # No cookies, no proxies of the environment, no credentials of a .netrc.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -188,13 +195,15 @@ class Sender:
     ) -> tuple[int, float | None]:
         connection = _Connection()
         _CONNECTION.set(connection)
-        try:
+        # Both POSTs together: who delivers has so long and no longer for itself.
+        async with asyncio.timeout(TIMEOUT_S + BODY_TIMEOUT_S):
+            try:
+                return await self._post_once(url, body, headers)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
+                # A server may close an idle connection just when we take it up again.
+                if connection.is_new or isinstance(failure, aiohttp.ClientConnectorError):
+                    raise
             return await self._post_once(url, body, headers)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as failure:
-            # A server may close an idle connection just when we take it up again.
-            if connection.is_new or isinstance(failure, aiohttp.ClientConnectorError):
-                raise
-        return await self._post_once(url, body, headers)
 
     async def _post_once(
         self, url: str, body: bytes, headers: dict[str, str]
@@ -257,6 +266,28 @@ class _Watch:
     def note(self, attempt: Attempt) -> None:
         self._failed_in_a_row = 0 if attempt.accepted else self._failed_in_a_row + 1
         self._told_to_stop |= attempt.enough
+
+
+class _Listening(ResponseHandler):
+    """A connection that ends when the receiver says too much.
+
+    aiohttp bounds headers, and reads as many interim answers (1xx) as somebody cares to send.
+    """
+
+    _said_bytes = 0
+
+    def set_response_params(self, **options: Any) -> None:
+        """Listen to the answer of the next request."""
+        self._said_bytes = 0
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is too much for one answer."""
+        self._said_bytes += len(data)
+        if self._said_bytes > ANSWER_BYTES_MOST:
+            self.abort()
+        else:
+            super().data_received(data)
 
 
 class _Resolver(AbstractResolver):

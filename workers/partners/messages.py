@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from config.broker import PROPERTIES_BYTES_MOST, PROPERTIES_TOO_LONG
 from domain.decoding import MalformedJson, decode_json
 from domain.fields import IdempotencyKey
 from domain.instructions import DATA, Data
@@ -68,6 +69,9 @@ def read(message: Message, user: str) -> Order | Refusal:
     (expire it, reorder it, copy it, name somebody else) are refused, so that nobody relies
     on them; all others are ignored.
     """
+    if PROPERTIES_TOO_LONG in message.properties:
+        detail = f"properties have more than {PROPERTIES_BYTES_MOST} bytes together"
+        return Refusal("invalid_body", errors=[{"property": "headers", "detail": detail}])
     if not _is_plain_json(message.properties):
         return Refusal("unsupported_media_type")
     if message.body is None:

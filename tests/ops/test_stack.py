@@ -1,0 +1,39 @@
+"""The whole stack of a checkout."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ops.errors import OperatorError
+from ops.stack.services import Services
+from ops.stack.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(services: Services) -> Iterator[Stack]:
+    """The application on the services of this test run."""
+    made = Stack(services.run.path, environment={})
+    made.up()
+    yield made
+    for process in made.application():
+        process.stop()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("TEKANA_PARTITIONS", "16", "runs with 8 partitions, not with 16"),
+        ("TEKANA_BATCH_SIZE", "many", "TEKANA_BATCH_SIZE"),
+        ("TEKANA_BATCHSIZE", "5", "TEKANA_BATCHSIZE is no setting of ours"),
+    ],
+)
+def test_another_up_with_settings_that_cannot_be_is_refused_and_changes_nothing(
+    stack: Stack, variable: str, value: str, said: str
+) -> None:
+    before = stack.variables()
+
+    with pytest.raises(OperatorError, match=said):
+        Stack(stack.run.path, environment={variable: value}).up()
+
+    assert Stack(stack.run.path, environment={}).variables() == before
+    assert all(process.running() for process in stack.application())
