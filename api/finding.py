@@ -62,7 +62,7 @@ class Finding:
         return found if found is not None and found.settled else None
 
     def is_of(self, found: Found, instruction: Instruction) -> bool:
-        """Whether an outcome is that of this very body, or of another under the same key.
+        """Whether what is settled is this very body, or another under the same key.
 
         Raises: Problem 503 if only Postgres could tell, and it is away.
         """
@@ -80,4 +80,6 @@ class Finding:
         if self._reading(reads.fingerprint, *named) != instruction.fingerprint:
             return None
         view = self._reading(reads.instruction, *named)
-        return None if view is None else Found(view["status"], to_json(view))
+        if view is None or view["status"] not in FINAL:
+            return None
+        return Found(view["status"], to_json(view))

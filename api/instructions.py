@@ -149,9 +149,10 @@ def _awaited(desk: Desk, submitted: Submission, wait: Wait | None) -> Found:
         found = wait.until(lambda: desk.finding.settled(instruction.client_id, instruction.id))
         if found is not None:
             # Redis may have forgotten the key: then nobody knew, before it was decided again.
-            if found.final and not desk.finding.is_of(found, instruction):
+            if desk.finding.is_of(found, instruction):
+                return found
+            if found.final:
                 raise Problem("idempotency_key_reused")
-            return found
     return Found(submitted.status, submitted.view)
 
 

@@ -84,6 +84,8 @@ def instruction_event_id(client_id: int, instruction_id: str, shows: Shows) -> s
 
 
 def without_personal_data(view: Mapping[str, Any]) -> dict[str, Any]:
-    """An instruction as events show it: no name, no email, no phone (contract, Events)."""
+    """An instruction as events, and polls without scopes of customers, show it: no name, no email,
+    no phone (contract, Events and Reading).
+    """
     data = {name: value for name, value in view["data"].items() if name not in _PERSONAL}
     return {**view, "data": data}

@@ -66,11 +66,11 @@ def inbox_engine(settings: Settings, pool_size: int) -> Engine:
 
 
 def read_engine(settings: Settings, pool_size: int = 8) -> Engine:
-    """For look-ups and operators: short statements, a small pool."""
+    """For the API: short statements, a small pool."""
     options = {
         # Sooner than `storage.deadline`: what is slow must not pass for a Postgres that is away.
         "statement_timeout": "1500ms",
-        "lock_timeout": "2s",
+        "lock_timeout": "1s",
         "enable_seqscan": "off",
         # A page is read in the order of its index, and never collected and sorted.
         "enable_bitmapscan": "off",

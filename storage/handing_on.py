@@ -94,7 +94,9 @@ def left_rows(
     """
     named = {"older_than_s": older_than_s, "limit": ROWS_AT_ONCE, "but_not": array(but_not)}
     left = deque(Written(*row) for row in connection.execute(LEFT, named))
-    return named_rows(connection, taken_at_once(left))
+    # One transaction may have told several clients, and a row is named by its transaction.
+    found = named_rows(connection, taken_at_once(left))
+    return [row for row in found if row.client_id not in but_not]
 
 
 def taken_at_once(waiting: deque[Written]) -> list[Written]:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from domain.books import Entry
 from domain.fields import timestamp_text
-from domain.instructions import Undecodable, decode
+from domain.instructions import Instruction, Undecodable, decode
 from domain.money import EXPONENTS
 from domain.views import queued_view
 from storage.shown import SHOWN_INSTRUCTIONS, entry_view, instruction_view
@@ -91,16 +91,20 @@ def instruction(engine: Engine, client_id: int, instruction_id: str) -> dict[str
     with engine.connect() as connection:
         row = connection.execute(INSTRUCTION, named).one_or_none()
         if row is None:
-            return _parked(connection, client_id, instruction_id)
+            parked = _parked(connection, client_id, instruction_id)
+            return None if parked is None else queued_view(parked, "parked")
     return instruction_view(row)
 
 
 def fingerprint(engine: Engine, client_id: int, instruction_id: str) -> str | None:
-    """The fingerprint of the body that a decided instruction had."""
+    """The fingerprint of the body that a decided or parked instruction has."""
     named = {"client_id": client_id, "id": instruction_id}
     with engine.connect() as connection:
         row = connection.execute(INSTRUCTION, named).one_or_none()
-    return None if row is None else bytes(row.fingerprint).hex()
+        if row is None:
+            parked = _parked(connection, client_id, instruction_id)
+            return None if parked is None else parked.fingerprint
+    return bytes(row.fingerprint).hex()
 
 
 def customer(engine: Engine, client_id: int, customer_id: str) -> dict[str, Any] | None:
@@ -167,7 +171,7 @@ def entries(
         ]
 
 
-def _parked(connection: Connection, client_id: int, instruction_id: str) -> dict[str, Any] | None:
+def _parked(connection: Connection, client_id: int, instruction_id: str) -> Instruction | None:
     body = connection.scalar(PARKED, {"id": instruction_id})
     if body is None:
         return None
@@ -177,7 +181,7 @@ def _parked(connection: Connection, client_id: int, instruction_id: str) -> dict
         return None
     if instruction.client_id != client_id or instruction.id != instruction_id:
         return None
-    return queued_view(instruction, "parked")
+    return instruction
 
 
 def _customer_view(row: Row[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections import deque
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import kombu.compression
 from amqp import serialization
@@ -90,7 +91,7 @@ def celery_app(settings: Settings) -> Celery:
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         # As `producers.connection` does: the certificate is to be valid for the broker's name.
-        broker_use_ssl={"server_hostname": None} if _is_secure(settings) else False,
+        broker_use_ssl=_tls(settings.broker_url.get_secret_value()),
         broker_heartbeat=heartbeat_s,
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
@@ -154,8 +155,9 @@ def heartbeat_interval_s(settings: Settings) -> int:
     return max(2, math.ceil(batch_s))
 
 
-def _is_secure(settings: Settings) -> bool:
-    return settings.broker_url.get_secret_value().startswith("amqps://")
+def _tls(broker_url: str) -> dict[str, str] | bool:
+    url = urlsplit(broker_url)
+    return {"server_hostname": url.hostname or "localhost"} if url.scheme == "amqps" else False
 
 
 def harden_decoding() -> None:

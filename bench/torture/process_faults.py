@@ -67,8 +67,8 @@ def add_to(table: Table) -> None:
         "beat": (partial(_only, "beat"), CALLBACKS_HEARTBEAT_S),
     }
     for role, (choose, heartbeat_s) in roles.items():
-        # RabbitMQ gives a connection up after two heartbeats that did not come.
-        frozen_s = 2 * heartbeat_s + _MARGIN_S
+        # RabbitMQ gives a connection up two to three heartbeats after it last heard of it.
+        frozen_s = 3 * heartbeat_s + _MARGIN_S
         part = "ledger" if role == "standby" else role
         weight = 2 if role in ("ledger", "standby") else 1
         table.add(f"{role}.kill", part, weight=2)(partial(_kill, choose))

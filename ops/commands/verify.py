@@ -20,7 +20,8 @@ def verify(as_json: bool) -> None:
     """Prove the books: every balance equals its entries, and much more; exit 1 if not.
 
     Sequences have no gaps, every currency sums to zero, nothing is below its floor, every
-    partition's places are 1, 2, 3 and so on. The system may be running: what is checked is
+    partition's places are 1, 2, 3 and so on, and money came in and went out through settlement
+    accounts alone. The system may be running: what is checked is
     the state of one moment.
     """
     from ops.show import show_json
@@ -44,7 +45,8 @@ def _show(verdict: "Verdict") -> None:
     if verdict.sound:
         click.echo(
             "The books are sound: balances equal their entries, sequences have no gaps, every "
-            "currency sums to zero, nothing is below its floor, every partition is whole."
+            "currency sums to zero, nothing is below its floor, every partition is whole, and "
+            "money came and went through settlement accounts alone."
         )
         return
     show_table(
@@ -52,9 +54,10 @@ def _show(verdict: "Verdict") -> None:
         ((finding.subject, finding.fault) for finding in verdict.findings),
         empty="",
     )
-    wallets = sum(finding.subject.startswith("wallet ") for finding in verdict.findings)
-    if wallets == _NAMED_AT_MOST:
-        click.echo(f"Only the first {_NAMED_AT_MOST} wallets are named; there may be more.")
+    for kind in ("wallet", "instruction"):
+        named = sum(finding.subject.startswith(f"{kind} ") for finding in verdict.findings)
+        if named == _NAMED_AT_MOST:
+            click.echo(f"Only the first {_NAMED_AT_MOST} {kind}s are named; there may be more.")
     click.echo(
         "The books are NOT sound. Pause the partitions, keep the database as it is, and find out "
         "why before anything is mended.",

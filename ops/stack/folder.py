@@ -184,7 +184,7 @@ class RunFolder:
         identity = f"{found.st_dev}:{found.st_ino}"
         recorded = self.recall("folder")
         moved = recorded.get("identity") not in (None, identity)
-        if moved and (recorded.get("boot") == boot or self._data_of_another()):
+        if moved and (recorded.get("boot", boot) == boot or self._data_of_another()):
             raise OperatorError(
                 f"{self.path} is a copy of another checkout's run folder.",
                 f"Run: rm -rf {shlex.quote(str(self.path))}",

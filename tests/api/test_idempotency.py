@@ -3,11 +3,14 @@
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
+from domain.instructions import encode
 from ops.stack.services import Services
 from storage import reads
+from storage.parked import park
 from tests.api.conftest import Door, forget_everything, problem, transfer_body
 
 
@@ -191,6 +194,26 @@ def test_who_waits_with_another_body_is_never_given_the_outcome_of_the_first(
     other = door.post("/v1/transfers", transfer_body(amount=99), key, headers=waiting)
 
     problem(other, 422, "idempotency_key_reused")
+
+
+def test_who_waits_with_another_body_is_not_shown_what_is_parked_under_the_key(
+    door: Door, services: Services
+) -> None:
+    key = str(uuid.uuid4())
+    person = {"name": "Ann", "email": "a@b", "country": "KE"}
+    door.post("/v1/customers", person, key)
+    [opening] = door.published()
+    park(door.parts.engine, 0, encode(opening), {}, "a test", opening.id, datetime.now(UTC))
+    forget_everything(services)
+    waiting = {"Prefer": "wait=2"}
+
+    other = door.post("/v1/transfers", transfer_body(), key, headers=waiting)
+    assert other.json is not None
+    assert (other.status_code, other.json["type"]) == (202, "transfer")
+    forget_everything(services)
+    same = door.post("/v1/customers", person, key, headers=waiting)
+    assert same.json is not None
+    assert (same.status_code, same.json["status"]) == (202, "parked")
 
 
 def test_what_was_decided_wins_over_what_was_merely_noted(door: Door, services: Services) -> None:

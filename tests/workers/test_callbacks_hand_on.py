@@ -198,6 +198,36 @@ def test_a_partners_queue_that_takes_nothing_keeps_nothing_from_the_others(
     full.connection.close()
 
 
+@pytest.mark.parametrize("by", ["name", "sweep"])
+def test_a_queue_that_takes_nothing_keeps_nothing_from_whom_the_same_transaction_told(
+    house: CallbackHouse, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Its client's deliveries alone are more than go at once, and its row comes first."""
+    monkeypatch.setattr(storage.handing_on, "DELIVERIES_AT_ONCE", 1)
+    with house.engine.begin() as connection:
+        other = clients.add_client(connection, "other", [], who="tests", reason="tests")
+    house.run(f"INSERT INTO partners (client_id, rate_per_s) VALUES ({CLIENT}, 100)")
+    mine = house.endpoint("http://127.0.0.1:9/")
+    theirs = house.endpoint("http://127.0.0.1:9/", client_id=other)
+    url = house.settings.broker_url.get_secret_value()
+    full = _bound(url, arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+    names = house.names[0], house.names[1]
+    house.decide([transfer("mine", *names, 1), transfer("theirs", *names, 1, client_id=other)])
+    refs = make_old(house)
+    assert len(refs) == 1
+
+    with handing_on(house, url, []) as here:
+        if by == "name":
+            here.named(refs)
+        else:
+            here.left()
+
+    assert left_pending(house) == 1
+    assert house.statuses(mine) == {"pending": 3}
+    assert house.statuses(theirs) == {"pending": 1}
+    full.connection.close()
+
+
 def test_while_a_message_to_a_deliverer_is_on_its_way_no_other_is_sent(
     house: CallbackHouse,
 ) -> None:

@@ -56,17 +56,24 @@ class HandOn:
         driver's errors; what was to be handed on is then left to the sweep.
         """
         self._named.extend(Written(datetime.fromisoformat(at), *rest) for at, *rest in refs)
+        # What one partner's queue does not take is left to the sweep, and not tried again here.
+        waiting: set[int] = set()
+
+        def find(connection: Connection) -> list[Row]:
+            rows = handing_on.named_rows(connection, handing_on.taken_at_once(self._named))
+            return [row for row in rows if row.client_id not in waiting]
+
         # A hand looks again after it is free, so what came too late for it is not left lying.
         while self._named and self._hands.acquire(blocking=False):
             try:
-                handed = self._hand_on(self._some_named)
-                for row in handed.later if handed is not None else ():
-                    self._named.append(Written(row.at, row.xact, len(row.instruction_ids)))
+                handed = self._hand_on(find)
+                if handed is not None:
+                    waiting |= handed.waiting
+                    self._named.extend(
+                        Written(row.at, row.xact, len(row.instruction_ids)) for row in handed.later
+                    )
             finally:
                 self._hands.release()
-
-    def _some_named(self, connection: Connection) -> list[Row]:
-        return handing_on.named_rows(connection, handing_on.taken_at_once(self._named))
 
     def left(self) -> None:
         """Hand on whatever has waited for LEFT_AFTER_S, until there is nothing or it stays.
