@@ -51,7 +51,7 @@ def test_an_up_that_fails_late_leaves_the_settings_of_what_runs(stack: Stack) ->
             "TEKANA_FLOWER_PORT": str(taken.getsockname()[1]),
             "TEKANA_LINGER_MS": "5",
         }
-        with pytest.raises(OperatorError, match="port"):
+        with pytest.raises(OperatorError, match="is taken"):
             Stack(stack.run.path, environment=wanted).up()
 
     assert Stack(stack.run.path, environment={}).variables() == before

@@ -209,6 +209,8 @@ def _connections_without_consumers(house: House) -> list[str]:
     consuming = {
         consumer["channel_details"]["connection_name"]
         for consumer in house.manage("GET", f"consumers/{house.vhost}")
+        # While a channel is going, the list of what is known of it is empty.
+        if consumer["channel_details"]
     }
     named = {each["name"] for each in house.manage("GET", f"vhosts/{house.vhost}/connections")}
     return sorted(named - consuming) if consuming and len(named) > 1 else []
