@@ -1,6 +1,5 @@
 """A private Postgres."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,23 +14,13 @@ from ops.stack.service import PrivateService, plain_environment, quietly
 DATABASE = "tekana"
 USER = "tekana"
 
-
-def _shared_buffers_mb() -> int:
-    """A quarter of the memory, as Postgres's manual advises, and at most 4 GB.
-
-    A million wallets with their indexes take 200 MB, ten million instructions 4 GB.
-    """
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    return max(128, min(4096, memory_mb // 4))
-
-
 # An unset value is Postgres's own default; each one set here has its reason.
 _SETTINGS = {
     "listen_addresses": f"'{HOST}'",  # Nobody outside this machine.
     "unix_socket_directories": "''",  # A socket's path may be too long below a deep checkout.
     "fsync": "on",  # Durability is the product: development and tests measure and prove it.
     "synchronous_commit": "on",  # A commit that was answered survives a power cut.
-    "shared_buffers": f"{_shared_buffers_mb()}MB",  # Taken as it is used.
+    "shared_buffers": "1GB",  # Holds a million wallets with their indexes; taken as it is used.
     "max_wal_size": "2GB",  # Fewer checkpoints while a flood is posted.
     "max_connections": "100",  # Two workers, one API and a test run need about thirty.
     "timezone": "'UTC'",  # Times are shown as they are stored.
