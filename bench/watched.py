@@ -52,5 +52,6 @@ class Watched:
             count = self.count()
             if count > known:
                 return count
+            # A count of Redis, of which nobody tells; looking more often would slow what it counts.
             time.sleep(_POLL_S)
         raise OperatorError(f"After {known} outcomes none came for {_PATIENCE_S:.0f} s.")

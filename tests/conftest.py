@@ -9,6 +9,7 @@ import pytest
 
 from ops.stack.folder import DEFAULT_RUN_FOLDER
 from ops.stack.services import Services
+from ops.stack.stack import Stack
 from ops.stack.sweep import claim, sweep
 
 
@@ -35,3 +36,13 @@ def services() -> Iterator[Services]:
         yield private.up()
     finally:
         private.purge()
+
+
+@pytest.fixture(scope="module")
+def stack(services: Services) -> Iterator[Stack]:
+    """The application on the services of this test run."""
+    made = Stack(services.run.path, environment={})
+    made.up()
+    yield made
+    for process in made.application():
+        process.stop()

@@ -5,30 +5,15 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ops.stack.folder import CHECKOUT
 from ops.stack.ports import free_port
-from ops.stack.services import Services
-from ops.stack.stack import Stack
 from tests.support import wait_until
 
 PAGE = (CHECKOUT / "docs" / "callbacks.md").read_text()
 FIRST, *_, LAST = re.findall(r"```bash\n((?!#!).*?)```", PAGE, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def stack(services: Services) -> Iterator[Stack]:
-    """The application on the services of this test run."""
-    made = Stack(services.run.path, environment={})
-    made.up()
-    yield made
-    for process in made.application():
-        process.stop()
 
 
 def events(path: Path) -> list[dict[str, Any]]:

@@ -4,14 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from config.settings import Settings
 from ops.partners import Asked, Provisioning
 from ops.stack.folder import CHECKOUT
-from ops.stack.services import Services
 from ops.stack.stack import Stack
 from producers import partner as kit
 from storage.engine import operator_engine
@@ -19,16 +17,6 @@ from storage.engine import operator_engine
 PAGE = (CHECKOUT / "docs" / "partners.md").read_text()
 OPERATOR, PARTNER = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 [SNIPPET] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def stack(services: Services) -> Iterator[Stack]:
-    """The application on the services of this test run."""
-    made = Stack(services.run.path, environment={})
-    made.up()
-    yield made
-    for process in made.application():
-        process.stop()
 
 
 def test_the_commands_of_the_page_lead_to_an_outcome_and_again_to_the_same(stack: Stack) -> None:

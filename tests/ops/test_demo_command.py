@@ -19,7 +19,6 @@ from ops.demo import run as demo_run
 from ops.demo.replay import Replay, replay
 from ops.demo.rows import EXCERPT, read_rows
 from ops.stack.folder import CHECKOUT
-from ops.stack.services import Services
 from ops.stack.stack import Stack
 from storage import partners
 from storage.engine import operator_engine
@@ -134,16 +133,6 @@ def test_ctrl_c_leaves_nothing_behind(checkout: Path, tmp_path: Path) -> None:
     assert running.wait(timeout=120) == 130
     assert "Traceback" not in told.read_text()
     assert _nothing_runs(checkout)
-
-
-@pytest.fixture(scope="module")
-def stack(services: Services) -> Iterator[Stack]:
-    """The application on the services of this test run."""
-    made = Stack(services.run.path, environment={})
-    made.up()
-    yield made
-    for process in made.application():
-        process.stop()
 
 
 def test_a_ledger_that_ends_elsewhere_than_the_file_is_told(

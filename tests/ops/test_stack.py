@@ -1,24 +1,12 @@
 """The whole stack of a checkout."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from ops.errors import OperatorError
 from ops.stack.ports import HOST
-from ops.stack.services import Services
 from ops.stack.stack import Stack
-
-
-@pytest.fixture(scope="module")
-def stack(services: Services) -> Iterator[Stack]:
-    """The application on the services of this test run."""
-    made = Stack(services.run.path, environment={})
-    made.up()
-    yield made
-    for process in made.application():
-        process.stop()
 
 
 @pytest.mark.parametrize(
