@@ -19,7 +19,7 @@ ANN = open_customer(1, "Ann Secret", email="ann@secret.org")
 
 HOLDERS: list[Callable[[bytes], object]] = [
     lambda body: Outgoing("e", "k", body, "id"),
-    lambda body: Delivery(1, body, {"application_headers": {"said": body}}, 0.0),
+    lambda body: Delivery(1, body, body, 0.0),
     lambda body: Message(1, body, None, {"correlation_id": body.decode()}),
     lambda body: Parked(
         1, 0, None, body, {"said": str(body)}, "why", datetime.now(UTC), None, None

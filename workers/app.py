@@ -21,10 +21,10 @@ from celery.events.dispatcher import EventDispatcher
 from celery.signals import setup_logging
 from kombu.connection import Connection
 
-from config.broker import PROPERTIES_BYTES_MOST, PROPERTIES_TOO_LONG
 from config.collector import settle_collector
 from config.logs import configure_logging
 from config.settings import Settings
+from workers.inflow import readable
 
 DEFAULT_QUEUE: Final = "celery"
 """Never consumed and so never declared: one malformed message on it would end a worker."""
@@ -33,7 +33,6 @@ LONGEST_BATCH_IN_STATEMENT_TIMEOUTS: Final = 4
 """A batch is about seven statements, and no sane batch has four that run into the timeout."""
 
 _BASIC: Final = 60
-
 
 RECONNECT_MOST_S: Final = 2.0
 """Celery would wait up to 30 s between attempts, while instructions pile up."""
@@ -163,27 +162,8 @@ def _tls(broker_url: str) -> dict[str, str] | bool:
 def harden_decoding() -> None:
     """Keep what a message carries besides its body from hurting the process that reads it.
 
-    kombu would decompress a body before anybody looked at it, 32 KiB to 32 MiB. py-amqp
-    raises for properties that RabbitMQ lets pass (text that is not UTF-8, a timestamp in
-    the year 300,000, tables within tables), which ends the process; they are left out
-    instead, because the body alone decides. So is what is longer than PROPERTIES_BYTES_MOST: a
-    table of 128 KiB takes a tenth of a second and megabytes.
+    kombu would decompress a body before anybody looked at it, 32 KiB to 32 MiB; py-amqp would
+    raise for properties that it cannot read, which ends the process.
     """
     kombu.compression._decoders.clear()
-    decode = serialization.PROPERTY_CLASSES[_BASIC]
-    if decode is not _readable_properties:
-        _decoders[_BASIC] = decode
-        serialization.PROPERTY_CLASSES[_BASIC] = _readable_properties
-
-
-_decoders: dict[int, Any] = {}
-
-
-def _readable_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
-    if len(buffer) - offset > PROPERTIES_BYTES_MOST:
-        return {PROPERTIES_TOO_LONG: True}, offset
-    try:
-        found: tuple[dict[str, Any], int] = _decoders[_BASIC](buffer, offset)
-    except Exception:  # noqa: BLE001  Whatever is wrong with them, the body decides.
-        return {}, offset
-    return found
+    serialization.PROPERTY_CLASSES[_BASIC] = readable

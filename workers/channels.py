@@ -1,7 +1,7 @@
 """A step of a Celery worker that consumes queues: channels, reading and time.
 
 Each queue has a channel of its own, because acknowledging "this and all before" is per
-channel. Messages are taken as py-amqp delivers them: no kombu, no Celery protocol, no
+channel. Messages are taken as they come (`workers.inflow`): no kombu, no Celery protocol, no
 decoding before our own. A channel is closed and never cancelled: a cancelled consumer may
 still hold messages while the standby starts on later ones.
 """
@@ -9,15 +9,15 @@ still hold messages while the standby starts on later ones.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from amqp.exceptions import RecoverableConnectionError
-from amqp.transport import TCPTransport
 from celery import bootsteps
 
 from config.logs import described
+from workers.inflow import Inflow, Take
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,6 @@ EXIT_SOFTWARE: Final = 70
 
 AT_ONCE_S: Final = 0.001
 """Not 0: a timer that is due when it is set keeps the event loop from reading its sockets."""
-
-READ_AHEAD_BYTES: Final = 16384
-"""More would be copied around once for each part of each message."""
 
 
 class Lane:
@@ -42,14 +39,15 @@ class Lane:
 class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Consumes lanes within Celery's event loop; started anew with every connection.
 
-    A subclass says in `_begin` which lanes there are, opens their channels, puts a lane into
-    `_full` to have it settled before more is read, and says in `_settle` what is done with a
-    lane whose time has come.
+    A subclass says in `_begin` which lanes there are, opens their channels, calls `_is_full`
+    to have a lane settled before more is read, and says in `_settle` what is done with a lane
+    whose time has come.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("celery.worker.consumer.tasks:Tasks",)
 
     _connection: Any
+    _inflow: Inflow
     _timer: Any
     _lanes: list[Any]
     _full: list[Any]
@@ -63,6 +61,7 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Open the channels. Called again after each reconnection."""
         self._forget()
         self._connection = consumer.connection.connection
+        self._inflow = Inflow(self._connection)
         self._begin()
         # Celery's own reader takes one message a turn of the event loop, and a turn costs
         # more than a message.
@@ -95,12 +94,17 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     # Messages
 
-    def _new_channel(self, prefetch: int) -> Any:
+    def _new_channel(self, prefetch: int, take: Take) -> Any:
+        """A channel for one consumer, whose deliveries `take` gets."""
         channel = self._consumer.connection.channel()
-        # py-amqp would turn a body to text by an encoding that the message names.
-        channel.auto_decode = False
         channel.basic_qos(0, prefetch, False)
+        self._inflow.deliver(channel, take)
         return channel
+
+    def _is_full(self, lane: Lane) -> None:
+        """Have a lane settled before more is read."""
+        if lane not in self._full:
+            self._full.append(lane)
 
     def _drain(self) -> None:
         """Read what has arrived, until a lane has a whole batch; then settle it at once."""
@@ -108,18 +112,15 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
             return
         self._unread = False
         self._full.clear()
-        try:
-            with _reading_ahead(self._connection.transport):
-                while not self._full:
-                    self._connection.drain_events(timeout=0)
-        except TimeoutError:
-            return
+        while not self._full:
+            if not self._inflow.read():
+                return
         self._drain_soon()
         for lane in self._full:
             self._settle(lane)
 
     def _drain_soon(self) -> None:
-        """Read again without being told: what lies in a buffer of ours or of TLS wakes nobody."""
+        """Read again without being told: what lies in a buffer of TLS wakes nobody."""
         self._unread = True
         self._arm(time.monotonic() + AT_ONCE_S)
 
@@ -180,27 +181,3 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
             log.critical("defect; this process ends", exc_info=True)
             logging.shutdown()
             os._exit(EXIT_SOFTWARE)
-
-
-@contextmanager
-def _reading_ahead(transport: Any) -> Iterator[None]:
-    """Let py-amqp ask the kernel for more than the few bytes that it needs next.
-
-    Otherwise a message costs nine system calls, and six more that set the socket's timeout.
-    Only for as long as we read on until there is nothing left: whoever waits for the socket
-    would not see what was read ahead. TLS has a buffer of its own.
-    """
-    if not isinstance(transport, TCPTransport):
-        yield
-        return
-    receive, having_timeout = transport._quick_recv, transport.having_timeout
-    transport._quick_recv = lambda wanted: receive(max(wanted, READ_AHEAD_BYTES))
-    transport.having_timeout = lambda _timeout_s: _AS_IT_IS
-    try:
-        with having_timeout(0):
-            yield
-    finally:
-        transport._quick_recv, transport.having_timeout = receive, having_timeout
-
-
-_AS_IT_IS: Final = nullcontext()

@@ -14,11 +14,14 @@ _HEADER_CHARACTERS: Final = 500
 
 
 class Delivery(NamedTuple):
-    """A message with the tag it is acknowledged by, and when it came in seconds since the epoch."""
+    """A message with the tag it is acknowledged by, and when it came in seconds since the epoch.
+
+    `header` is its content header, which hardly ever has to be read.
+    """
 
     tag: int
     body: bytes
-    properties: Mapping[str, Any]
+    header: bytes
     came_at: float
 
     def __repr__(self) -> str:

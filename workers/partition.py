@@ -24,6 +24,7 @@ from workers.announce import Announcer
 from workers.delivery import Delivery, Misfit, read, storable_headers
 from workers.flower import FlowerEvents
 from workers.handover import Handover
+from workers.inflow import properties
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class Partition:
                 self._office.engine,
                 self.number,
                 delivery.body,
-                storable_headers(delivery.properties),
+                storable_headers(properties(delivery.header)),
                 misfit.reason,
                 misfit.instruction_id,
                 _now(),

@@ -57,29 +57,24 @@ class LedgerStep(ChannelStep):
 
     def _open(self, lane: PartitionLane) -> None:
         """Consume a partition from its first undecided message on."""
-        lane.channel = channel = self._new_channel(2 * self.office.batch_size)
+        lane.channel = channel = self._new_channel(
+            2 * self.office.batch_size, partial(self._take, lane)
+        )
         lane.partition = Partition(
             lane.number, self.office, partial(channel.basic_ack, multiple=True)
         )
-        channel.basic_consume(
-            partition_queue(lane.number).name,
-            callback=partial(self._take, lane),
-            on_cancel=self._on_cancel,
-        )
+        channel.basic_consume(partition_queue(lane.number).name, on_cancel=self._on_cancel)
         self._drain_soon()
 
-    def _take(self, lane: PartitionLane, message: Any) -> None:
+    def _take(self, lane: PartitionLane, tag: int, body: bytes, header: bytes) -> None:
         partition = lane.partition
         if partition is None:
             return
-        # py-amqp gives a message without a body the empty text instead of no bytes.
-        body = message.body if isinstance(message.body, bytes) else bytes(message.body or b"")
-        tag = message.delivery_info["delivery_tag"]
-        partition.take(Delivery(tag, body, message.properties, time.time()))
+        partition.take(Delivery(tag, body, header, time.time()))
         if lane.due_at is None:
             self._appoint(lane, self.linger_s)
         if partition.full and not partition.in_trouble:
-            self._full.append(lane)
+            self._is_full(lane)
 
     def _on_cancel(self, _tag: str) -> None:
         """The broker took a queue from us. An exception here might be swallowed by Celery."""
@@ -105,7 +100,7 @@ class LedgerStep(ChannelStep):
         log.warning("paused by an operator", extra={"partition": lane.number})
         lane.partition = None
         channel, lane.channel = lane.channel, None
-        channel.close()
+        self._inflow.close(channel)
         self._drain_soon()
         self._appoint(lane, PAUSE_POLL_S)
 

@@ -20,6 +20,9 @@ from workers.flower import FlowerEvents
 from workers.handover import Handover
 from workers.partition import Office, Partition
 
+NO_PROPERTIES = b"\x00\x3c" + 12 * b"\0"
+"""A content header that says nothing."""
+
 REFUSE = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END $$;
@@ -54,7 +57,7 @@ class Desk:
             self._tag += 1
             body = each if isinstance(each, bytes) else encode(each)
             now = datetime.now(UTC).timestamp()
-            self.partition.take(Delivery(self._tag, body, {}, now))
+            self.partition.take(Delivery(self._tag, body, NO_PROPERTIES, now))
 
     def settle_all(self) -> None:
         while len(self.partition):

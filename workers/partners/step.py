@@ -17,13 +17,13 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 import amqp
-from amqp import spec
 
 from config.broker import inbox_queue
 from config.logs import described
 from storage.partners import Partner
 from workers.channels import AT_ONCE_S, ChannelStep, Lane
 from workers.flower import TokenBucket
+from workers.inflow import properties
 from workers.partners.intake import NoPartner
 from workers.partners.messages import Message, received
 from workers.partners.turn import Desk, Turn
@@ -208,8 +208,7 @@ class InboxStep(ChannelStep):
 
     def _open(self, lane: InboxLane) -> None:
         """Consume an inbox from its first message on that was not passed on."""
-        channel = self._new_channel(2 * lane.turn_most)
-        _deliver(channel, partial(self._take, lane))
+        channel = self._new_channel(2 * lane.turn_most, partial(self._take, lane))
         try:
             channel.basic_consume(
                 inbox_queue(lane.partner.name).name, on_cancel=partial(self._on_cancel, lane)
@@ -222,7 +221,7 @@ class InboxStep(ChannelStep):
                 )
             lane.missing = True
             # py-amqp has opened it again; it is never used again.
-            channel.close()
+            self._inflow.close(channel)
             return
         lane.channel, lane.missing = channel, False
         log.info("reading a partner's inbox", extra={"partner": lane.partner.name})
@@ -235,7 +234,7 @@ class InboxStep(ChannelStep):
         # Nobody acts on that turn's end: what comes on the next channel has to ask for its own.
         lane.busy = False
         if channel is not None:
-            channel.close()
+            self._inflow.close(channel)
             self._drain_soon()
 
     def _on_cancel(self, lane: InboxLane, _tag: str) -> None:
@@ -246,14 +245,14 @@ class InboxStep(ChannelStep):
 
     # Turns
 
-    def _take(self, lane: InboxLane, tag: int, body: bytes, properties: dict[str, Any]) -> None:
+    def _take(self, lane: InboxLane, tag: int, body: bytes, header: bytes) -> None:
         if lane.channel is None or self._connection is None:
             return
-        lane.held.append(received(tag, body, properties))
+        lane.held.append(received(tag, body, properties(header)))
         if lane.due_at is None and not lane.busy and lane.turn is None:
             self._appoint(lane, self.hall.linger_s)
         if len(lane.held) == lane.turn_most:
-            self._full.append(lane)
+            self._is_full(lane)
 
     def _settle(self, lane: Any) -> None:
         lane.due_at = None
@@ -293,22 +292,6 @@ class InboxStep(ChannelStep):
             lane.succeeded()
             if lane.held:
                 self._appoint(lane, SLOWED_S if lane.slowed else 0.0)
-
-
-def _deliver(channel: Any, take: Callable[[int, bytes, dict[str, Any]], None]) -> None:
-    """Have deliveries on a channel passed on without their exchange and their routing key.
-
-    The key is the partner's word, and py-amqp raises for one that is not UTF-8.
-    """
-
-    def on_deliver(_consumer_tag: str, tag: int, message: Any) -> None:
-        # py-amqp gives a message without a body the empty text instead of no bytes.
-        body = message.body if isinstance(message.body, bytes) else bytes(message.body or b"")
-        take(tag, body, message.properties)
-
-    without_names = spec.method(spec.Basic.Deliver, "sL", content=True)
-    channel._METHODS = {**channel._METHODS, spec.Basic.Deliver: without_names}
-    channel._callbacks[spec.Basic.Deliver] = on_deliver
 
 
 def inbox_step(hall: Hall) -> type[InboxStep]:
