@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from api.bodies import decoded
 from api.intake import Intake, Submission
 from api.problems import Problem
-from domain.fields import IdempotencyKey
+from domain.fields import IdempotencyKey, timestamp_text
 from domain.instructions import SCOPES, Instruction, instruct
 from domain.problems import field_errors
 from storage.clients import Client
@@ -49,7 +49,7 @@ def submit_batch(intake: Intake, client: Client, body: Any, now: datetime) -> li
         items = Batch.model_validate(body).items
     except ValidationError as error:
         raise Problem("invalid_body", errors=field_errors(error)) from None
-    read = [_read(item, place, client, now) for place, item in enumerate(items)]
+    read = [_read(item, place, client, timestamp_text(now)) for place, item in enumerate(items)]
     submitted = iter(intake.submit([each for each in read if not isinstance(each, Problem)]))
     return [
         _answer(item, each if isinstance(each, Problem) else next(submitted))
@@ -57,7 +57,7 @@ def submit_batch(intake: Intake, client: Client, body: Any, now: datetime) -> li
     ]
 
 
-def _read(item: Any, place: int, client: Client, now: datetime) -> Instruction | Problem:
+def _read(item: Any, place: int, client: Client, now: str) -> Instruction | Problem:
     pointer = f"/items/{place}"
     try:
         key = _key_of(item)

@@ -23,6 +23,7 @@ from api.problems import Problem
 from api.queries import Query
 from api.waits import Wait, Waits
 from domain.events import without_personal_data
+from domain.fields import timestamp_text
 from domain.identity import instruction_id
 from domain.instructions import DATA, INSTRUCTIONS, SCOPES, instruct
 from domain.problems import BODY_BYTES_MAX
@@ -129,8 +130,8 @@ def _posting(blueprint: APIBlueprint, desk: Desk, instruction_type: str) -> Call
     def post() -> Response:
         key = idempotency_key()
         data = decoded(instruction_type, read_json(BODY_BYTES_MAX))
-        client_id = caller().id
-        instruction = instruct(client_id, key, data, instruction_type, datetime.now(UTC))
+        now = timestamp_text(datetime.now(UTC))
+        instruction = instruct(caller().id, key, data, instruction_type, now)
         asked_s = wait_s()
         with desk.waits.on(instruction.id, asked_s) as wait:
             [submitted] = desk.intake.submit([instruction])

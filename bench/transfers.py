@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final, cast
 
+from domain.fields import timestamp_text
 from domain.identity import partition_of
 from domain.instructions import Transfer, TransferData, instruct
 
@@ -77,7 +78,8 @@ class Transfers:
     def one(self, source: Draw, destination: Draw) -> Transfer:
         """One transfer, as a worker has it after decoding."""
         data = TransferData.model_validate(self.data(source, destination))
-        made = instruct(self.client_id, self.key(), data, "transfer", datetime.now(UTC))
+        now = timestamp_text(datetime.now(UTC))
+        made = instruct(self.client_id, self.key(), data, "transfer", now)
         assert made.id  # It is computed once, and a worker has it from reading the message.
         return cast(Transfer, made)
 

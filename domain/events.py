@@ -4,8 +4,12 @@ An event is named by what it tells, so that every repeat of it has the same id.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import Any, Final, NamedTuple
+from functools import cached_property
+from typing import Any, Final
+
+from pydantic_core import to_json
 
 from domain.identity import derived_id
 
@@ -59,13 +63,19 @@ _TYPES: Final = {
 }
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True)
+class Event:
     """One event for one client, complete. `timestamp` is RFC 3339 text in UTC."""
 
     id: str
     type: EventType
     timestamp: str
-    data: dict[str, Any]
+    data: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def document(self) -> bytes:
+        """The envelope as JSON: the same bytes wherever it is stored and sent."""
+        return to_json(self.envelope())
 
     def envelope(self) -> dict[str, Any]:
         """The document that is sent."""

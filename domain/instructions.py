@@ -6,7 +6,6 @@ a partition, so there is one contract and one place to change it.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -28,7 +27,6 @@ from domain.fields import (
     Phone,
     Reference,
     Timestamp,
-    timestamp_text,
 )
 
 _STRICT: Final = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
@@ -242,9 +240,11 @@ class Undecodable(ValueError):
 
 
 def instruct(
-    client_id: int, idempotency_key: str, data: Data, instruction_type: str, submitted_at: datetime
+    client_id: int, idempotency_key: str, data: Data, instruction_type: str, submitted_at: str
 ) -> Instruction:
     """Make an instruction of data that has been decoded, at whichever door it came in.
+
+    `submitted_at` is as `timestamp_text` writes it.
 
     Raises: pydantic.ValidationError if the key is not a valid idempotency key.
     """
@@ -253,7 +253,7 @@ def instruct(
             "client_id": client_id,
             "idempotency_key": idempotency_key,
             "fingerprint": identity.fingerprint(instruction_type, data.given()),
-            "submitted_at": timestamp_text(submitted_at),
+            "submitted_at": submitted_at,
             "data": data,
         }
     )

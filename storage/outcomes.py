@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from domain.instructions import Instruction
-from storage.redis_link import RedisLink, packed
+from storage.redis_link import RedisLink, SetCommand, packed
 
 DECIDED_CHANNEL: Final = b"tekana:decided"
 """Carries the ids of instructions that were put, joined by spaces."""
@@ -56,7 +56,9 @@ class Outcomes:
 
     def __init__(self, redis_url: str, ttl_s: int) -> None:
         self._link = RedisLink(redis_url)
-        self._ttl_s = str(ttl_s).encode()
+        expiry = b"EX", str(ttl_s).encode()
+        self._put = SetCommand(*expiry)
+        self._note = SetCommand(b"NX", b"GET", *expiry)
 
     def note(self, items: Sequence[tuple[Instruction, bytes]]) -> list[Noted | None]:
         """Note that these are about to be published, each with its queued view.
@@ -67,14 +69,9 @@ class Outcomes:
         """
         before = self._link.ask(
             [
-                packed(
-                    b"SET",
+                self._note.packed(
                     _key(instruction.id),
                     _value(instruction.client_id, instruction.fingerprint, "queued", view),
-                    b"NX",
-                    b"GET",
-                    b"EX",
-                    self._ttl_s,
                 )
                 for instruction, view in items
             ]
@@ -86,12 +83,8 @@ class Outcomes:
         if not items:
             return
         commands = [
-            packed(
-                b"SET",
-                _key(item.id),
-                _value(item.client_id, item.fingerprint, item.status, item.view),
-                b"EX",
-                self._ttl_s,
+            self._put.packed(
+                _key(item.id), _value(item.client_id, item.fingerprint, item.status, item.view)
             )
             for item in items
         ]

@@ -42,7 +42,24 @@ def connections(redis_url: str, timeout_s: float = TIMEOUT_S) -> ConnectionPool:
 
 def packed(*parts: bytes) -> bytes:
     """One command as Redis reads it (RESP)."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(p), p) for p in parts])
+    return b"*%d\r\n" % len(parts) + _words(parts)
+
+
+def _words(parts: Sequence[bytes]) -> bytes:
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+class SetCommand:
+    """SET with the same options each time, which are packed once: it is our every other command."""
+
+    def __init__(self, *options: bytes) -> None:
+        self._head = b"*%d\r\n$3\r\nSET\r\n" % (3 + len(options))
+        self._tail = _words(options)
+
+    def packed(self, key: bytes, value: bytes) -> bytes:
+        """The command for one key."""
+        words = (self._head, len(key), key, len(value), value, self._tail)
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % words
 
 
 class RedisLink:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from domain.books import Books, Posting, Wallet, WalletStatus
+from domain.fields import timestamp_text
 from domain.identity import derived_id
 from domain.instructions import (
     DATA,
@@ -34,7 +35,7 @@ def an_instruction(
     type_: str, key: object, client_id: int = CLIENT, *, data: dict[str, Any]
 ) -> Instruction:
     decoded = DATA[type_].model_validate(data)
-    return instruct(client_id, str(key), decoded, type_, NOW - timedelta(seconds=1))
+    return instruct(client_id, str(key), decoded, type_, timestamp_text(NOW - timedelta(seconds=1)))
 
 
 def transfer(

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from domain.books import Outcome
+from domain.fields import timestamp_text
 from domain.instructions import DATA, Instruction, instruct
 from storage.rows import restored_outcome
 from storage.verify import verify
@@ -122,11 +123,12 @@ def _instruction(row: Any) -> Instruction:
     """The instruction anew from its row: its id and its fingerprint are computed again."""
     data = row.opening if row.opening is not None else _money(row)
     decoded = DATA[row.type].model_validate(data)
-    return instruct(row.client_id, row.idempotency_key, decoded, row.type, row.submitted_at)
+    return instruct(
+        row.client_id, row.idempotency_key, decoded, row.type, timestamp_text(row.submitted_at)
+    )
 
 
 def _money(row: Any) -> dict[str, Any]:
-    from domain.fields import timestamp_text
 
     data: dict[str, Any] = {"amount": row.amount, "currency": row.currency}
     if row.type == "transfer":

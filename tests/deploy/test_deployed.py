@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from config import broker
+from domain.fields import timestamp_text
 from domain.identity import partition_of
 from domain.instructions import DATA, encode, instruct
 from ops.stack.ports import HOST
@@ -209,7 +210,9 @@ def _deposit(deployed: Deployed, wallet: str, amount: int) -> bytes:
     data = DATA["deposit"].model_validate(
         {"wallet_id": wallet, "amount": amount, "currency": "KES"}
     )
-    return encode(instruct(shop, str(uuid.uuid4()), data, "deposit", datetime.now(UTC)))
+    return encode(
+        instruct(shop, str(uuid.uuid4()), data, "deposit", timestamp_text(datetime.now(UTC)))
+    )
 
 
 def _status(url: str) -> int:

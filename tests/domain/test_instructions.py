@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.fields import timestamp_text
 from domain.instructions import (
     DATA,
     SCOPES,
@@ -26,7 +27,7 @@ MONEY: dict[str, Any] = {
     "amount": 250,
     "currency": "KES",
 }
-OPENED = ("customer.open", NOW)
+OPENED = ("customer.open", timestamp_text(NOW))
 PERSON: dict[str, Any] = {"name": "Ann", "phone": "+254700000001", "country": "KE"}
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, Row
 
 from domain.events import Event
@@ -228,7 +227,7 @@ class _Batch:
     def letters(self) -> list[Letter]:
         """What is to be sent."""
         return [
-            Letter(one.event_id, to_json(self.events[one.event_id].envelope()))
+            Letter(one.event_id, self.events[one.event_id].document)
             for one in self.due
             if one.event_id in self.events
         ]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine
@@ -42,9 +42,13 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
-    """An instruction that gets a receipt. `outcome`: it is decided, and need not be again."""
+    """An instruction that gets a receipt, with its queued view.
+
+    `outcome`: it is decided, and need not be again.
+    """
 
     instruction: Instruction
+    view: dict[str, Any]
     outcome: inbox.Outcome | None
 
 
@@ -64,13 +68,15 @@ class Intake:
 
         Raises: NoPartner; the driver's errors, which `storage.faults.classify` puts in order.
         """
-        orders = [read(message, partner_user(partner.name)) for message in messages]
+        user = partner_user(partner.name)
+        orders = [read(message, user) for message in messages]
         now = datetime.now(UTC)
+        at = timestamp_text(now)
         with self._engine.begin() as connection:
             standing = inbox.standing(connection, partner.client_id)
             if standing is None:
                 raise NoPartner(partner.name)
-            allowed = [_allowed(order, standing, partner.client_id, now) for order in orders]
+            allowed = [_allowed(order, standing, partner.client_id, at) for order in orders]
             judged = self._judged(connection, partner.client_id, allowed)
             return _written(connection, partner, messages, judged, now)
 
@@ -86,29 +92,36 @@ class Intake:
         allowed: Sequence[Instruction | Refusal],
     ) -> list[_Accepted | Refusal]:
         """Find what used its key before: here in this batch, decided, or on its way."""
-        instructions = [each for each in allowed if not isinstance(each, Refusal)]
-        decided = inbox.decided(connection, client_id, {each.id for each in instructions})
-        notes = iter(self._note([each for each in instructions if each.id not in decided]))
+        ids = {each.id for each in allowed if not isinstance(each, Refusal)}
+        decided = inbox.decided(connection, client_id, ids)
+        asked = [
+            each
+            if isinstance(each, Refusal)
+            else _Accepted(each, queued_view(each), decided.get(each.id))
+            for each in allowed
+        ]
+        notes = iter(self._note(asked))
         first: dict[str, _Accepted] = {}
         judged: list[_Accepted | Refusal] = []
-        for each in allowed:
-            if isinstance(each, Refusal):
-                judged.append(each)
+        for one in asked:
+            if isinstance(one, Refusal):
+                judged.append(one)
             else:
-                outcome = decided.get(each.id)
-                noted = next(notes) if outcome is None else None
-                judged.append(_judge(each, outcome, noted, first))
+                judged.append(_judge(one, next(notes) if one.outcome is None else None, first))
         return judged
 
-    def _note(self, instructions: Sequence[Instruction]) -> list[Noted | None]:
+    def _note(self, asked: Iterable[_Accepted | Refusal]) -> list[Noted | None]:
         """Have polls find what is on its way. Redis never raises, and decides nothing."""
-        if not instructions:
-            return []
-        return self._outcomes.note([(each, to_json(queued_view(each))) for each in instructions])
+        new = [
+            (each.instruction, to_json(each.view))
+            for each in asked
+            if isinstance(each, _Accepted) and each.outcome is None
+        ]
+        return self._outcomes.note(new) if new else []
 
 
 def _allowed(
-    order: Order | Refusal, standing: inbox.Standing, client_id: int, now: datetime
+    order: Order | Refusal, standing: inbox.Standing, client_id: int, now: str
 ) -> Instruction | Refusal:
     if standing.suspended_reason is not None:
         return Refusal("forbidden", order.idempotency_key, standing.suspended_reason)
@@ -120,27 +133,29 @@ def _allowed(
 
 
 def _judge(
-    instruction: Instruction,
-    outcome: inbox.Outcome | None,
-    noted: Noted | None,
-    first: dict[str, _Accepted],
+    asked: _Accepted, noted: Noted | None, first: dict[str, _Accepted]
 ) -> _Accepted | Refusal:
     """Whether its key stands for this body: by this batch so far, by Postgres, by the note.
 
     A note is believed only against another body, since its publish may never have happened.
     """
+    instruction = asked.instruction
     earlier = first.get(instruction.id)
     if earlier is not None:
         before = earlier.instruction.fingerprint
     else:
-        known = outcome or noted
+        known = asked.outcome or noted
         before = instruction.fingerprint if known is None else known.fingerprint
     if before != instruction.fingerprint:
         return Refusal("idempotency_key_reused", instruction.idempotency_key)
     if earlier is None:
-        said = instruction if noted is None else as_first_said(instruction, noted)
-        earlier = first[instruction.id] = _Accepted(said, outcome)
+        earlier = first[instruction.id] = asked if noted is None else _as_first_said(asked, noted)
     return earlier
+
+
+def _as_first_said(asked: _Accepted, noted: Noted) -> _Accepted:
+    said = as_first_said(asked.instruction, noted)
+    return _Accepted(said, {**asked.view, "submitted_at": said.submitted_at}, asked.outcome)
 
 
 def _written(
@@ -154,7 +169,7 @@ def _written(
     receipts = [
         _refused(partner.client_id, message, each, now)
         if isinstance(each, Refusal)
-        else _accepted(partner.client_id, each.instruction)
+        else _accepted(partner.client_id, each)
         for message, each in zip(messages, judged, strict=True)
     ]
     events.add_documents(connection, partner.client_id, receipts, now, pending=False)
@@ -192,12 +207,12 @@ def _outcomes_again(
     return dict(zip(decided, (event for _, event in rendered), strict=True))
 
 
-def _accepted(client_id: int, instruction: Instruction) -> Event:
+def _accepted(client_id: int, accepted: _Accepted) -> Event:
     return Event(
-        derived_id("event", client_id, instruction.id, EventType.ACCEPTED.value),
+        derived_id("event", client_id, accepted.instruction.id, EventType.ACCEPTED.value),
         EventType.ACCEPTED,
-        instruction.submitted_at,
-        without_personal_data(queued_view(instruction)),
+        accepted.instruction.submitted_at,
+        without_personal_data(accepted.view),
     )
 
 

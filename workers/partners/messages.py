@@ -18,6 +18,9 @@ _JSON: Final = "application/json"
 _NO_ENCODING: Final = frozenset({"", "utf-8", "identity"})
 """kombu says `utf-8` where AMQP means compression."""
 
+_ACTED_ON: Final = frozenset({"priority", "expiration", "application_headers", "user_id"})
+"""Properties that the broker acts on, or in which such things are said."""
+
 _KEY: Final = TypeAdapter(IdempotencyKey)
 
 
@@ -121,6 +124,8 @@ def _valid_key(said: Any) -> str | None:
 
 
 def _unwanted(properties: Mapping[str, Any], user: str) -> list[dict[str, str]]:
+    if _ACTED_ON.isdisjoint(properties):
+        return []
     headers = properties.get("application_headers") or {}
     found = {
         # 0 is what some clients write who mean none at all.

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from pydantic_core import to_json
-
 from config.broker import Queue, outbox_queue
 from domain.events import Event
 from producers.messages import Outgoing
@@ -63,7 +61,7 @@ def _outgoing(queue: Queue, event: Event) -> Outgoing:
     return Outgoing(
         exchange=queue.exchange,
         routing_key=queue.routing_key,
-        body=to_json(event.envelope()),
+        body=event.document,
         message_id=event.id,
         type=event.type.value,
     )

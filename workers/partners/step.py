@@ -1,12 +1,11 @@
 """The step of a Celery worker that reads partners' inboxes: each in its turn, none for another.
 
 The event loop receives and acknowledges; a few threads do what waits (for Postgres, for the
-broker's confirms), one turn of a partner at a time. So a partner whose turn takes long costs
-the others a thread and nothing else.
+broker's confirms), at most two turns of a partner at a time (`workers.partners.lanes`). So a
+partner whose turns take long costs the others two threads and nothing else.
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,40 +13,32 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import amqp
 
 from config.broker import inbox_queue
 from config.logs import described
 from storage.partners import Partner
-from workers.channels import AT_ONCE_S, ChannelStep, Lane
-from workers.flower import TokenBucket
+from workers.channels import AT_ONCE_S, ChannelStep
 from workers.inflow import properties
 from workers.partners.intake import NoPartner
-from workers.partners.messages import Message, received
+from workers.partners.lanes import TURNS_AHEAD, InboxLane, PassingLane, Stage, Watch
+from workers.partners.messages import received
 from workers.partners.turn import Desk, Turn
 
 log = logging.getLogger(__name__)
 
-THREADS: Final = 4
-"""Partners that have their turn at once."""
+StageT = TypeVar("StageT", InboxLane, PassingLane)
 
-TURN_MOST: Final = 3000
-"""Messages of one turn, however high a partner's rate: the next one waits no longer than these
-take. A turn is spread over all partitions, whose batches are the better the larger they are."""
+THREADS: Final = 8
+"""Twice as many as partners that have their turn at once; half of them wait for the broker."""
 
 LOOK_EVERY_S: Final = 1.0
 """How late a new partner's inbox is read, and a removed one's no more."""
 
 SLOWED_S: Final = 0.05
 """How long a partner that is above its rate waits, so that its turns are not tiny."""
-
-BURST_S: Final = 0.1
-"""So much of its rate a partner may use at once."""
-
-BACKOFF_FIRST_S: Final = 0.05
-BACKOFF_MOST_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,68 +51,6 @@ class Hall:
     ready_file: Path | None
 
 
-class Watch(Lane):
-    """Stands among the lanes for the look at who is a partner now."""
-
-    in_trouble = False
-
-
-class InboxLane(Lane):
-    """A partner's inbox with its channel, and the turn that is being taken."""
-
-    def __init__(self, partner: Partner) -> None:
-        super().__init__()
-        self.held: list[Message] = []
-        self.turn: Turn | None = None
-        self.busy = False
-        """Whether a thread has the turn."""
-        self.slowed = False
-        """Whether the turn would have been longer, but for the rate."""
-        self.missing = False
-        """Whether it was told that the broker has no such queue."""
-        self._attempts = 0
-        self._trouble_since: float | None = None
-        self.become(partner)
-
-    def become(self, partner: Partner) -> None:
-        """Go by what the partner is now."""
-        self.partner = partner
-        self._bucket = TokenBucket(partner.rate_per_s, holds_s=BURST_S)
-        self.turn_most = max(1, min(TURN_MOST, int(partner.rate_per_s * BURST_S)))
-        """What the rate allows at once; so much again is received while it is passed on. So
-        a partner has the worker hold no more than its rate is worth."""
-
-    def next_turn(self, desk: Desk) -> Turn | None:
-        """The turn that failed before, or one of as many messages as the rate allows now."""
-        if self.turn is None and self.held:
-            wanted = min(len(self.held), self.turn_most)
-            allowed = self._bucket.take(wanted)
-            self.slowed = allowed < wanted
-            if allowed:
-                self.turn = Turn(desk, self.partner, self.held[:allowed])
-                del self.held[:allowed]
-        return self.turn
-
-    def failed(self, error: Exception) -> float:
-        """Seconds to wait before the turn is run again; logged once per outage."""
-        if self._trouble_since is None:
-            self._trouble_since = time.monotonic()
-            log.warning(
-                "held in place", extra={"partner": self.partner.name, "fault": described(error)}
-            )
-        wait_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(self._attempts, 10))
-        self._attempts += 1
-        return wait_s * random.uniform(0.5, 1.0)  # noqa: S311  Jitter is no secret.
-
-    def succeeded(self) -> None:
-        """The turn is over."""
-        self.turn, self._attempts = None, 0
-        if self._trouble_since is not None:
-            waited_s = round(time.monotonic() - self._trouble_since, 3)
-            log.info("goes on", extra={"partner": self.partner.name, "waited_s": waited_s})
-            self._trouble_since = None
-
-
 class InboxStep(ChannelStep):
     """Reads every partner's inbox. A subclass made by `inbox_step` says for which hall."""
 
@@ -131,8 +60,8 @@ class InboxStep(ChannelStep):
         super().__init__(consumer, **options)
         self._threads = ThreadPoolExecutor(THREADS, "turn")
         self._done: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._at_work: set[int] = set()
-        """Clients whose turn is being taken, by a lane of this connection or an earlier one."""
+        self._at_work: set[tuple[type[Stage], int]] = set()
+        """Stages and clients that a thread works for, on this connection or an earlier one."""
 
     def _begin(self) -> None:
         self._watch = Watch()
@@ -189,7 +118,7 @@ class InboxStep(ChannelStep):
             lane = lanes.pop(partner.client_id, None)
             if lane is None:
                 lane = InboxLane(partner)
-                self._lanes.append(lane)
+                self._lanes += lane, lane.passing
             elif lane.partner != partner:
                 before = lane.turn_most
                 lane.become(partner)
@@ -201,6 +130,7 @@ class InboxStep(ChannelStep):
         for lane in lanes.values():
             log.info("a partner is removed", extra={"partner": lane.partner.name})
             self._lanes.remove(lane)
+            self._lanes.remove(lane.passing)
             self._close(lane)
 
     def _inboxes(self) -> list[InboxLane]:
@@ -208,7 +138,7 @@ class InboxStep(ChannelStep):
 
     def _open(self, lane: InboxLane) -> None:
         """Consume an inbox from its first message on that was not passed on."""
-        channel = self._new_channel(2 * lane.turn_most, partial(self._take, lane))
+        channel = self._new_channel(TURNS_AHEAD * lane.turn_most, partial(self._take, lane))
         try:
             channel.basic_consume(
                 inbox_queue(lane.partner.name).name, on_cancel=partial(self._on_cancel, lane)
@@ -228,11 +158,9 @@ class InboxStep(ChannelStep):
         self._drain_soon()
 
     def _close(self, lane: InboxLane) -> None:
-        """Give back what is not passed on. A turn that is being taken ends, and is forgotten."""
+        """Give back what is not passed on."""
         channel, lane.channel = lane.channel, None
-        lane.held, lane.turn, lane.due_at = [], None, None
-        # Nobody acts on that turn's end: what comes on the next channel has to ask for its own.
-        lane.busy = False
+        lane.empty()
         if channel is not None:
             self._inflow.close(channel)
             self._drain_soon()
@@ -249,7 +177,7 @@ class InboxStep(ChannelStep):
         if lane.channel is None or self._connection is None:
             return
         lane.held.append(received(tag, body, properties(header)))
-        if lane.due_at is None and not lane.busy and lane.turn is None:
+        if lane.idle:
             self._appoint(lane, self.hall.linger_s)
         if len(lane.held) == lane.turn_most:
             self._is_full(lane)
@@ -258,40 +186,76 @@ class InboxStep(ChannelStep):
         lane.due_at = None
         if lane is self._watch:
             self._look()
+        elif isinstance(lane, PassingLane):
+            self._pass_on(lane)
         elif lane.missing:
             self._close(lane)
-        elif not lane.busy and lane.channel is not None:
-            self._take_turn(lane)
+        elif lane.channel is not None:
+            self._take_in(lane)
 
-    def _take_turn(self, lane: InboxLane) -> None:
-        client_id = lane.partner.client_id
-        if client_id in self._at_work:
-            self._appoint(lane, SLOWED_S)
-            return
-        turn = lane.next_turn(self.hall.desk)
-        if turn is not None:
-            self._at_work.add(client_id)
-            lane.busy = True
-            self._run(turn.run, partial(self._after_turn, lane, turn))
-        elif lane.held:
-            self._appoint(lane, max(SLOWED_S, 1 / lane.partner.rate_per_s))
+    def _take_in(self, lane: InboxLane) -> None:
+        if lane.turn is None:
+            lane.begin(self.hall.desk)
+        if lane.turn is None:
+            if lane.held:
+                self._appoint(lane, max(SLOWED_S, 1 / lane.partner.rate_per_s))
+        elif not lane.busy and not lane.turn.is_taken_in:
+            self._work(lane, lane.turn, lane.turn.take_in, self._taken_in)
 
-    def _after_turn(
-        self, lane: InboxLane, turn: Turn, _result: None, fault: Exception | None
-    ) -> None:
-        self._at_work.discard(lane.partner.client_id)
-        lane.busy = False
-        if lane.turn is not turn or lane not in self._lanes:
-            return
-        if isinstance(fault, NoPartner):
-            self._close(lane)
-        elif fault is not None:
-            self._appoint(lane, lane.failed(fault))
-        else:
-            lane.channel.basic_ack(turn.last_tag, multiple=True)
-            lane.succeeded()
+    def _taken_in(self, lane: InboxLane, _turn: Turn) -> None:
+        self._hand_over(lane)
+
+    def _hand_over(self, lane: InboxLane) -> None:
+        """Pass a turn on as soon as it is taken in and the one before is through."""
+        if lane.hand_over():
+            self._pass_on(lane.passing)
             if lane.held:
                 self._appoint(lane, SLOWED_S if lane.slowed else 0.0)
+
+    def _pass_on(self, passing: PassingLane) -> None:
+        if passing.turn is not None and not passing.busy:
+            self._work(passing, passing.turn, passing.turn.pass_on, self._passed_on)
+
+    def _passed_on(self, passing: PassingLane, turn: Turn) -> None:
+        passing.inbox.channel.basic_ack(turn.last_tag, multiple=True)
+        passing.turn = None
+        self._hand_over(passing.inbox)
+
+    def _work(
+        self,
+        stage: StageT,
+        turn: Turn,
+        action: Callable[[], None],
+        then: Callable[[StageT, Turn], None],
+    ) -> None:
+        """Have a thread do what a turn needs at a stage, unless one does so for its client."""
+        work = type(stage), stage.partner.client_id
+        if work in self._at_work:
+            self._appoint(stage, SLOWED_S)
+            return
+        self._at_work.add(work)
+        stage.busy = True
+        self._run(action, partial(self._worked, stage, turn, then))
+
+    def _worked(
+        self,
+        stage: StageT,
+        turn: Turn,
+        then: Callable[[StageT, Turn], None],
+        _result: None,
+        fault: Exception | None,
+    ) -> None:
+        self._at_work.discard((type(stage), stage.partner.client_id))
+        if stage.turn is not turn or stage not in self._lanes:
+            return
+        stage.busy = False
+        if isinstance(fault, NoPartner):
+            self._close(stage.inbox)
+        elif fault is not None:
+            self._appoint(stage, stage.failed(fault))
+        else:
+            stage.succeeded()
+            then(stage, turn)
 
 
 def inbox_step(hall: Hall) -> type[InboxStep]:

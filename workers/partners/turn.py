@@ -1,10 +1,11 @@
-"""One batch of one partner on its way, from the inbox to the partitions, stage by stage."""
+"""One batch of one partner on its way from the inbox to the partitions: taken in, passed on."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from config.logs import described
+from domain.events import Event
 from domain.instructions import Instruction
 from producers.messages import Unconfirmed
 from storage.faults import Fault, classify
@@ -36,36 +37,41 @@ class Turn:
         self._desk = desk
         self._partner = partner
         self._messages = messages
-        self._taken: Taken | None = None
-        self._told = False
-        self._left: Sequence[Instruction] = ()
+        self.is_taken_in = False
+        """Whether it is known what becomes of each message."""
+        self._to_tell: Sequence[Event] = ()
+        self._to_decide: Sequence[Instruction] = ()
 
-    def run(self) -> None:
-        """Go through all stages, from the first that has not been reached. Done on return.
+    def take_in(self) -> None:
+        """Judge the messages and commit what their partner is told.
+
+        Raises: NoPartner; the driver's errors, if it is to be run again later.
+        """
+        self._to_tell, self._to_decide = self._judged()
+        self.is_taken_in = True
+
+    def pass_on(self) -> None:
+        """Tell the partner, then publish what is to be decided, from where it failed before.
 
         A receipt is with the broker before its instruction is: so it precedes the outcome.
 
-        Raises: NoPartner; Unconfirmed, or the driver's errors, if it is to be run again later.
+        Raises: Unconfirmed, if it is to be run again later.
         """
-        if self._taken is None:
-            self._taken = self._take_in()
-            self._left = self._taken.accepted
-        if not self._told:
-            self._desk.outbound.publish(self._partner.name, self._taken.told)
-            self._told = True
-        self._forward()
+        if self._to_tell:
+            self._desk.outbound.publish(self._partner.name, self._to_tell)
+            self._to_tell = ()
+        if self._to_decide:
+            self._forward()
 
     def _forward(self) -> None:
-        if not self._left:
-            return
-        outcomes = self._desk.forward(self._left)
-        pairs = [*zip(self._left, outcomes, strict=True)]
-        self._left = [each for each, outcome in pairs if outcome is not None]
+        outcomes = self._desk.forward(self._to_decide)
+        pairs = [*zip(self._to_decide, outcomes, strict=True)]
+        self._to_decide = [each for each, outcome in pairs if outcome is not None]
         for _, outcome in pairs:
             if outcome is not None:
                 raise outcome
 
-    def _take_in(self) -> Taken:
+    def _judged(self) -> Taken:
         try:
             return self._desk.intake.take_in(self._partner, self._messages)
         except Exception as error:
@@ -75,13 +81,13 @@ class Turn:
                 "batch failed; going on one by one",
                 extra={"partner": self._partner.name, "messages": len(self._messages)},
             )
-        taken = [self._take_in_alone(message) for message in self._messages]
+        taken = [self._judged_alone(message) for message in self._messages]
         return Taken(
             [event for each in taken for event in each.told],
             [instruction for each in taken for instruction in each.accepted],
         )
 
-    def _take_in_alone(self, message: Message) -> Taken:
+    def _judged_alone(self, message: Message) -> Taken:
         try:
             return self._desk.intake.take_in(self._partner, [message])
         except Exception as error:
