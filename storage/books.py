@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -94,6 +95,24 @@ SAVE_OPENINGS: Final = text("""
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:data AS jsonb[]))
 """)
 
+
+class Known(NamedTuple):
+    """A row of `known_outcomes`."""
+
+    id: str
+    fingerprint: memoryview
+    submitted_at: datetime
+    decided_at: datetime
+    rejection: Any
+    amount: int | None
+    source_wallet_id: str | None
+    source_seq: int | None
+    source_balance: int | None
+    destination_wallet_id: str | None
+    destination_seq: int | None
+    destination_balance: int | None
+
+
 _STATUSES: Final = {status.value: status for status in WalletStatus}
 
 
@@ -121,7 +140,7 @@ def load(
     wallet_ids.update(settlements.values())
     wallets, places, grants = {}, {}, {}
     if wallet_ids:
-        for row in LOCK_WALLETS.run(connection, ids=array(wallet_ids)).all():
+        for row in LOCK_WALLETS.run(connection, ids=array(wallet_ids)).rows:
             place, wallet_id, owner, customer_id, currency, status, balance, seq, floor, given = row
             places[wallet_id] = place
             if given is not None:
@@ -136,11 +155,11 @@ def load(
                 seq,
                 floor,
             )
-    known = KNOWN_OUTCOMES.run(connection, ids=array({i.id for i in instructions}))
+    known = KNOWN_OUTCOMES.run(connection, ids=array({i.id for i in instructions})).rows
     books = Books(
         wallets=wallets,
         customers=_customers(connection, instructions),
-        outcomes={row.id: restored_outcome(row) for row in known},
+        outcomes={row.id: restored_outcome(row) for row in map(Known._make, known)},
         grants=grants,
         settlements=settlements,
     )

@@ -6,7 +6,7 @@ instructions when they are read or sent (`docs/decisions/0060-the-outbox.md`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -172,7 +172,7 @@ def write(connection: Connection, books: Books, posting: Posting, at: datetime) 
         instruction_ids=text_array(array(ids) for ids, _ in told.values()),
         shows=text_array(shows.hex() for _, shows in told.values()),
     )
-    return _waited_for(written, at, sum(len(ids) for ids, _ in told.values()))
+    return _waited_for(written.rows, at, sum(len(ids) for ids, _ in told.values()))
 
 
 def add_documents(
@@ -203,8 +203,8 @@ def add_documents(
     return _waited_for(connection.execute(WRITE_DOCUMENTS, named), at, len(events))
 
 
-def _waited_for(written: Any, at: datetime, instructions: int) -> Written | None:
-    xacts = (row.xact for row in written.all() if row.pending)
+def _waited_for(written: Iterable[Any], at: datetime, instructions: int) -> Written | None:
+    xacts = (xact for xact, pending in written if pending)
     return next((Written(at, xact, instructions) for xact in xacts), None)
 
 

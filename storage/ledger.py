@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 
 from domain.books import Answer, Books, Decision, Posting
 from domain.identity import partition_of
@@ -40,6 +40,13 @@ ADVANCE_PARTITION: Final = Prepared(
     partition="integer",
     position="bigint",
 )
+
+
+class _Taken(NamedTuple):
+    """A partition that is locked: the place of its last instruction, and since when it rests."""
+
+    position: int
+    paused_at: datetime | None
 
 
 class Paused(Exception):
@@ -136,8 +143,9 @@ class Ledger:
             return _save(connection, partition, taken.position, loaded, clock, decide)
 
 
-def _take(connection: Connection, partition: int) -> Row[Any]:
-    return TAKE_PARTITION.run(connection, space=_LOCK_SPACE, partition=partition).one()
+def _take(connection: Connection, partition: int) -> _Taken:
+    [row] = TAKE_PARTITION.run(connection, space=_LOCK_SPACE, partition=partition).rows
+    return _Taken(*row)
 
 
 def _save(

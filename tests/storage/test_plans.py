@@ -108,8 +108,10 @@ def searches(engine: Engine, statement: Statement, named: dict[str, object]) -> 
     with engine.connect() as connection:
         if isinstance(statement, Prepared):
             statement.prepare(connection)
-            statement = statement.execution
-        (plan,) = connection.scalar(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), named)
+            explained = f"EXPLAIN (FORMAT JSON) {statement.execution}"
+            (plan,) = connection.exec_driver_sql(explained, named).scalar_one()
+        else:
+            (plan,) = connection.scalar(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), named)
     return [
         f"{node['Node Type']} on {node['Relation Name']}: "
         + ("by condition" if CONDITIONS & node.keys() else "WHOLE")
