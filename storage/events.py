@@ -59,16 +59,23 @@ WRITE: Final = Prepared(
 )
 
 # A row is named by its time too, so those of one transaction are a microsecond apart.
-WRITE_DOCUMENTS: Final = text(f"""
+WRITE_DOCUMENTS: Final = Prepared(
+    "write_documents",
+    f"""
     INSERT INTO events (at, client_id, pending, documents)
-    SELECT CAST(:at AS timestamptz) + (told.place - 1) * interval '1 microsecond', told.client_id,
-           coalesce(CAST(:pending AS boolean), {_IS_WAITING}), CAST(told.documents AS jsonb)
+    SELECT :at + (told.place - 1) * interval '1 microsecond', told.client_id,
+           coalesce(:pending, {_IS_WAITING}), CAST(told.documents AS jsonb)
     FROM (
-        SELECT CAST(:client_id AS integer), documents, place
-        FROM unnest(CAST(:documents AS text[])) WITH ORDINALITY AS part (documents, place)
+        SELECT :client_id, documents, place
+        FROM unnest(:documents) WITH ORDINALITY AS part (documents, place)
     ) AS told (client_id, documents, place)
     RETURNING xact, pending
-""")  # noqa: S608
+    """,  # noqa: S608
+    at="timestamptz",
+    client_id="integer",
+    pending="boolean",
+    documents="text[]",
+)
 
 # The inner LIMIT makes this one look into the index for each event, whatever is believed.
 FIND: Final = text("""
@@ -194,13 +201,14 @@ def add_documents(
         b"[%b]" % b",".join(documents[start : start + DOCUMENTS_MOST])
         for start in range(0, len(documents), DOCUMENTS_MOST)
     )
-    named = {
-        "at": at,
-        "client_id": client_id,
-        "pending": pending,
-        "documents": text_array(part.decode() for part in parts),
-    }
-    return _waited_for(connection.execute(WRITE_DOCUMENTS, named), at, len(events))
+    written = WRITE_DOCUMENTS.run(
+        connection,
+        at=at,
+        client_id=client_id,
+        pending=pending,
+        documents=text_array(part.decode() for part in parts),
+    )
+    return _waited_for(written.rows, at, len(events))
 
 
 def _waited_for(written: Iterable[Any], at: datetime, instructions: int) -> Written | None:

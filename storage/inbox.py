@@ -2,23 +2,33 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from storage.arrays import array
+from storage.prepared import Prepared
 
-STANDING: Final = text("""
+STANDING: Final = Prepared(
+    "standing",
+    """
     SELECT clients.scopes, partners.suspended_reason
     FROM partners JOIN clients ON clients.id = partners.client_id
     WHERE partners.client_id = :client_id AND partners.removed_at IS NULL
-""")
+    """,
+    client_id="integer",
+)
 
-DECIDED: Final = text("""
-    SELECT id, fingerprint, rejection IS NULL AS succeeded
+DECIDED: Final = Prepared(
+    "decided",
+    """
+    SELECT id, fingerprint, rejection IS NULL
     FROM instructions
-    WHERE id = ANY (CAST(:ids AS uuid[])) AND client_id = :client_id
-""")
+    WHERE id = ANY (:ids) AND client_id = :client_id
+    """,
+    ids="uuid[]",
+    client_id="integer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +48,17 @@ class Outcome(NamedTuple):
 
 def standing(connection: Connection, client_id: int) -> Standing | None:
     """A partner as it stands at this moment; None if it is none, or none any more."""
-    row = connection.execute(STANDING, {"client_id": client_id}).one_or_none()
-    return None if row is None else Standing(frozenset(row.scopes), row.suspended_reason)
+    for scopes, suspended_reason in STANDING.run(connection, client_id=client_id).rows:
+        return Standing(frozenset(scopes), suspended_reason)
+    return None
 
 
 def decided(connection: Connection, client_id: int, ids: Collection[str]) -> dict[str, Outcome]:
     """Which of a client's instructions have their outcome, by id."""
     if not ids:
         return {}
-    named: dict[str, Any] = {"client_id": client_id, "ids": array(ids)}
+    found = DECIDED.run(connection, ids=array(ids), client_id=client_id).rows
     return {
-        row.id: Outcome(bytes(row.fingerprint).hex(), row.succeeded)
-        for row in connection.execute(DECIDED, named)
+        instruction_id: Outcome(bytes(fingerprint).hex(), succeeded)
+        for instruction_id, fingerprint, succeeded in found
     }

@@ -10,7 +10,7 @@ from config.settings import Settings
 from domain.identity import derived_id
 from ops.stack.services import Services
 from storage import books as statements
-from storage import events, feed, reads
+from storage import events, feed, inbox, reads
 from storage.arrays import array, text_array
 from storage.engine import ledger_engine, operator_engine, read_engine
 from storage.ledger import TAKE_PARTITION
@@ -31,6 +31,7 @@ LEDGER: dict[str, tuple[Statement, dict[str, object]]] = {
         statements.MOVE_WALLETS,
         {"places": PLACES, "ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},
     ),
+    "decided keys of a partner": (inbox.DECIDED, {"ids": IDS, "client_id": 1}),
     "take partition": (TAKE_PARTITION, {"space": 1, "partition": 1}),
     "tell": (
         events.WRITE,
