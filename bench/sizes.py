@@ -54,7 +54,7 @@ FULL = Sizes(
     callbacks_s=20,
     partner_rounds=3,
     partner_messages=20_000,
-    partner_s=20,
+    partner_s=8,
     partner_flood=100_000,
     aged_transfers=10_000_000,
 )
