@@ -17,6 +17,11 @@ _EMPTY: Final = "store when empty"
 _EMPTY_DATABASE: Final = "empty"
 _ROUNDS: Final = 3
 
+_FIRST_TOUCHES: Final = 130_000
+"""After a checkpoint the first touch of each page writes the whole page to the log, and three
+indexes of ten million rows have 150,000 pages. So many transfers touch nine in ten of them, and
+what is measured is the time between two checkpoints and not the seconds behind one."""
+
 
 def measure(bench: Bench, end_s: float) -> list[Figure]:
     """Two ledgers with the same wallets, one of them with a past."""
@@ -37,8 +42,15 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
         )
     aged, empty = Store(bench, DATABASE), Store(bench, _EMPTY_DATABASE)
     draw = uniform(wallets, bench.chance)
+    ground.settle()
+    with bench.steps.step(f"{_FIRST_TOUCHES:,} transfers in each that nobody measures"):
+        for store in (aged, empty):
+            store.post(_FIRST_TOUCHES, draw, draw)
     found = bench.interleaved(
-        {AGED: aged.sample(draw, draw), _EMPTY: empty.sample(draw, draw)},
+        {
+            AGED: aged.sample(draw, draw, settled=False),
+            _EMPTY: empty.sample(draw, draw, settled=False),
+        },
         end_s=end_s,
         rounds=_ROUNDS,
     )
@@ -52,6 +64,6 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
             Target("ratio", "at least", 0.85),
             _EMPTY,
             found[_EMPTY],
-            f"{transfers:,} transfers written by set, indexes built in bulk",
+            f"{transfers:,} transfers written by set, indexes built in bulk; between checkpoints",
         )
     ]

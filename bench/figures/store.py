@@ -90,11 +90,19 @@ class Store:
         self.decided = 0
         """Instructions decided so far, warm-up included."""
 
-    def sample(self, source: Draw, destination: Draw) -> Sample:
-        """A sample of transfers a second, with payers and payees drawn like this."""
-        drawn = self._transfers.batches(BATCH_SIZE, source, destination)
-        batches = ((partition, [encode(each) for each in batch]) for partition, batch in drawn)
-        return lambda: self._per_s(batches)
+    def sample(self, source: Draw, destination: Draw, *, settled: bool = True) -> Sample:
+        """A sample of transfers a second, with payers and payees drawn like this.
+
+        Without `settled` there is no checkpoint before it.
+        """
+        batches = self._batches(source, destination)
+        return lambda: self._per_s(batches, settled=settled)
+
+    def post(self, count: int, source: Draw, destination: Draw) -> None:
+        """Have so many transfers decided that nobody measures."""
+        batches = self._batches(source, destination)
+        for _ in range(count // BATCH_SIZE):
+            self._decide([next(batches)])
 
     def extent(self) -> tuple[int, int]:
         """Decided instructions and their bytes on disk."""
@@ -105,12 +113,17 @@ class Store:
         """Give the connection back."""
         self._engine.dispose()
 
-    def _per_s(self, batches: Iterator[Batch]) -> float:
+    def _batches(self, source: Draw, destination: Draw) -> Iterator[Batch]:
+        drawn = self._transfers.batches(BATCH_SIZE, source, destination)
+        return ((partition, [encode(each) for each in batch]) for partition, batch in drawn)
+
+    def _per_s(self, batches: Iterator[Batch], *, settled: bool) -> float:
         """Everything is drawn beforehand; then nothing stops for anything else."""
         count = max(1, self._bench.sizes.store_transfers // BATCH_SIZE)
         first, made = list(islice(batches, _WARM_UP_BATCHES)), list(islice(batches, count))
         self._decide(first)
-        self._bench.ground.settle()
+        if settled:
+            self._bench.ground.settle()
         # As a worker does; and no worker has so many objects for the collector to walk through.
         settle_collector()
         decided, seconds = self._decide(made)

@@ -21,7 +21,8 @@ _SETTINGS = {
     "fsync": "on",  # Durability is the product: development and tests measure and prove it.
     "synchronous_commit": "on",  # A commit that was answered survives a power cut.
     "shared_buffers": "1GB",  # Holds a million wallets with their indexes; taken as it is used.
-    "max_wal_size": "2GB",  # Fewer checkpoints while a flood is posted.
+    # A flood is not slowed by a checkpoint every minute; only a flood has ever so much of it.
+    "max_wal_size": "6GB",
     "max_connections": "100",  # Two workers, one API and a test run need about thirty.
     "timezone": "'UTC'",  # Times are shown as they are stored.
     "log_timezone": "'UTC'",
