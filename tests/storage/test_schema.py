@@ -73,3 +73,23 @@ def test_a_database_keeps_its_partition_count(services: Services):
         assert connection.scalar(text("SELECT count(*) FROM partitions")) == 4
     engine.dispose()
     assert settings_for(services).partitions == 8
+
+
+def test_receipts_are_compressed_by_what_is_quick_in_every_part_of_the_table(operator: Engine):
+    with operator.connect() as connection:
+        connection.execute(
+            text(
+                "CREATE TABLE events_29990101 PARTITION OF events"
+                " FOR VALUES FROM ('2999-01-01') TO ('2999-01-02')"
+            )
+        )
+        found = connection.execute(
+            text(
+                "SELECT CAST(relid AS text), attcompression FROM pg_partition_tree('events')"
+                " JOIN pg_attribute ON attrelid = relid AND attname = 'documents'"
+            )
+        ).all()
+        connection.rollback()
+
+    assert "events_29990101" in {name for name, _ in found}
+    assert {compression for _, compression in found} == {"l"}
