@@ -15,8 +15,7 @@ from typing import Final
 
 from bench.transfers import wallet_id
 from ops.errors import OperatorError
-from ops.stack.discover import Kind, Route
-from ops.stack.install import install_missing
+from ops.stack.install import install_packages
 
 CONNECTIONS: Final = 32
 _THREADS: Final = 2
@@ -84,8 +83,7 @@ def ensure_wrk() -> str:
     """
     found = shutil.which("wrk")
     if found is None:
-        route = Route("wrk", Kind.MISSING, "wrk, which makes the load over HTTP, is missing")
-        install_missing({"wrk": route}, allowed=True)
+        install_packages("wrk")
         found = shutil.which("wrk")
     if found is None:
         raise OperatorError("wrk was installed, but it is not on the PATH.")

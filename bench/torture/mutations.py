@@ -73,10 +73,10 @@ MUTATIONS: Final = (
     Mutation(
         "buffer kept on reconnect",
         "workers/step.py",
-        "        channel.basic_consume(\n            partition_queue",
+        "        channel.basic_consume(partition_queue",
         "        kept = vars(self.office.ledger).setdefault('kept', {})\n"
         "        lane.partition._held = kept.setdefault(lane.number, [])\n"
-        "        channel.basic_consume(\n            partition_queue",
+        "        channel.basic_consume(partition_queue",
         "tests/workers/test_reconnect.py::"
         "test_what_was_held_when_the_connection_was_lost_is_dropped",
     ),
