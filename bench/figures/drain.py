@@ -28,9 +28,9 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
     plain_count, count = bench.sizes.plain_messages, bench.sizes.drain_messages
     found = bench.interleaved(
         {
-            DRAIN: _drained(bench, waiting, flower=True),
+            DRAIN: drained(bench, waiting, flower=True),
             _PLAIN: lambda: plain.per_s(orders(bench, plain_count)),
-            _WITHOUT: _drained(bench, waiting, flower=False),
+            _WITHOUT: drained(bench, waiting, flower=False),
         },
         end_s=end_s,
     )
@@ -57,7 +57,8 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
     ]
 
 
-def _drained(bench: Bench, waiting: Waiting, *, flower: bool) -> Sample:
+def drained(bench: Bench, waiting: Waiting, *, flower: bool) -> Sample:
+    """A sample of the drain."""
     ground = bench.ground
     draw = uniform(bench.sizes.wallets, bench.chance)
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from bench.bench import Bench
 from bench.books import instructions_count
-from bench.figures.drain import DRAIN
+from bench.figures.drain import DRAIN, drained
 from bench.partner import BenchPartner
 from bench.results import Figure, Target, percentile
+from bench.waiting import Waiting
 from ops.errors import OperatorError
 from storage.partners import DEFAULT_RATE_PER_S
 
@@ -30,19 +31,22 @@ _PATIENCE_S: Final = 60.0
 def measure(bench: Bench, end_s: float) -> list[Figure]:
     """First the whole way of a backlog, then receipts on a schedule, alone and beside a flood.
 
-    Raises: OperatorError if this run has no figure of the drain, or if something that was
-    published gets no receipt or no outcome.
+    Raises: OperatorError if something that was published gets no receipt or no outcome.
     """
-    drain = bench.known(DRAIN)
-    if drain is None:
-        raise OperatorError("There is no figure of the drain to compare with.")
     busy = BenchPartner(bench, None, _UNBOUND_PER_S)
     quiet = BenchPartner(bench, "bench-quiet", _UNBOUND_PER_S)
     loud = BenchPartner(bench, "bench-loud", DEFAULT_RATE_PER_S)
     rounds = bench.sizes.partner_rounds
+    waiting, share_s = Waiting(bench), (end_s - bench.clock.passed_s) / 2
     found = bench.interleaved(
-        {THROUGH: lambda: _through_per_s(bench, busy)}, end_s=end_s, rounds=rounds
+        {
+            THROUGH: lambda: _through_per_s(bench, busy),
+            DRAIN: drained(bench, waiting, flower=True),
+        },
+        end_s=end_s - share_s,
+        rounds=rounds,
     )
+    waiting.close()
     receipts = _receipts_p99_ms(bench, quiet, loud, end_s)
     for partner in (busy, quiet, loud):
         partner.close()
@@ -54,7 +58,7 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
             found[THROUGH],
             Target("ratio", "at least", 0.4),
             DRAIN,
-            drain.samples,
+            found[DRAIN],
             f"{sizes.partner_messages:,} waiting in an inbox; one inbox worker, two ledger workers",
         ),
         Figure(
