@@ -49,7 +49,8 @@ def submit_batch(intake: Intake, client: Client, body: Any, now: datetime) -> li
         items = Batch.model_validate(body).items
     except ValidationError as error:
         raise Problem("invalid_body", errors=field_errors(error)) from None
-    read = [_read(item, place, client, timestamp_text(now)) for place, item in enumerate(items)]
+    at = timestamp_text(now)
+    read = [_read(item, place, client, at) for place, item in enumerate(items)]
     submitted = iter(intake.submit([each for each in read if not isinstance(each, Problem)]))
     return [
         _answer(item, each if isinstance(each, Problem) else next(submitted))

@@ -8,7 +8,6 @@ from ops.errors import OperatorError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-    from sqlalchemy.exc import DBAPIError
 
     from config.settings import Settings
 
@@ -35,6 +34,7 @@ def database(settings: "Settings | None" = None) -> Iterator["Engine"]:
     Whatever goes wrong inside becomes an OperatorError: Postgres is away, it has no tables of
     ours, or somebody was asked for something that cannot be.
     """
+    import psycopg2
     from sqlalchemy.exc import DBAPIError
 
     from storage.clients import ProvisioningError
@@ -45,17 +45,18 @@ def database(settings: "Settings | None" = None) -> Iterator["Engine"]:
         yield engine
     except ProvisioningError as error:
         raise OperatorError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
-    except DBAPIError as error:
+    except (DBAPIError, psycopg2.Error) as error:
+        # The second are the driver's own, of statements that run on its cursor.
         raise _told(error) from None
     finally:
         engine.dispose()
 
 
-def _told(error: "DBAPIError") -> OperatorError:
+def _told(error: Exception) -> OperatorError:
     from storage.faults import Fault, classify, sqlstate
 
     # The first line says what happened; those that follow may quote data.
-    detail = str(error.orig).strip().partition("\n")[0]
+    detail = str(getattr(error, "orig", error)).strip().partition("\n")[0]
     state = sqlstate(error)
     if state == _UNDEFINED_TABLE:
         return OperatorError(

@@ -19,8 +19,8 @@ NACK: Final = b"\x00\x3c\x00\x78"
 CHANNEL_CLOSE: Final = b"\x00\x14\x00\x28"
 
 CHANNEL: Final = 1
-_HEADER: Final = 2
-_BODY: Final = 3
+HEADER: Final = 2
+BODY: Final = 3
 _END: Final = b"\xce"
 
 # The smallest frame limit AMQP allows, less what a frame itself takes: what fits here fits every
@@ -32,7 +32,7 @@ _content = Struct(">HHQH")  # class, weight, size of the body, which properties 
 
 # Which properties follow, as bits: content type, delivery mode, message id, app id; and others.
 _PROPERTIES: Final = 0x9088
-_WITH_HEADERS: Final = 0x2000
+_WITHHEADERS: Final = 0x2000
 _WITH_TYPE: Final = 0x0020
 _CONTENT_TYPE: Final = b"\x10application/json"
 _PERSISTENT: Final = b"\x02"
@@ -47,7 +47,7 @@ def encode(message: Outgoing) -> bytes:
     """
     flags, headers, kind = _PROPERTIES, b"", b""
     if message.headers:
-        flags, headers = flags | _WITH_HEADERS, dumps("F", [dict(message.headers)])
+        flags, headers = flags | _WITHHEADERS, dumps("F", [dict(message.headers)])
     if message.type is not None:
         flags, kind = flags | _WITH_TYPE, _short(message.type)
     body = message.body
@@ -64,9 +64,9 @@ def encode(message: Outgoing) -> bytes:
     )
     publish = _publish(message.exchange, message.routing_key)
     if len(body) <= _BODY_BYTES:
-        return b"".join((publish, _framed(_HEADER, header), _framed(_BODY, body) if body else b""))
+        return b"".join((publish, _framed(HEADER, header), _framed(BODY, body) if body else b""))
     parts = (body[at : at + _BODY_BYTES] for at in range(0, len(body), _BODY_BYTES))
-    return b"".join((publish, _framed(_HEADER, header), *(_framed(_BODY, part) for part in parts)))
+    return b"".join((publish, _framed(HEADER, header), *(_framed(BODY, part) for part in parts)))
 
 
 def frames(data: bytes) -> Iterator[tuple[int, int, bytes]]:

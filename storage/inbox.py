@@ -48,9 +48,11 @@ class Outcome(NamedTuple):
 
 def standing(connection: Connection, client_id: int) -> Standing | None:
     """A partner as it stands at this moment; None if it is none, or none any more."""
-    for scopes, suspended_reason in STANDING.run(connection, client_id=client_id).rows:
-        return Standing(frozenset(scopes), suspended_reason)
-    return None
+    rows = STANDING.run(connection, client_id=client_id).rows
+    if not rows:
+        return None
+    [(scopes, suspended_reason)] = rows
+    return Standing(frozenset(scopes), suspended_reason)
 
 
 def decided(connection: Connection, client_id: int, ids: Collection[str]) -> dict[str, Outcome]:

@@ -39,7 +39,7 @@ class Lane:
 class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Consumes lanes within Celery's event loop; started anew with every connection.
 
-    A subclass says in `_begin` which lanes there are, opens their channels, calls `_is_full`
+    A subclass says in `_begin` which lanes there are, opens their channels, calls `_settle_next`
     to have a lane settled before more is read, and says in `_settle` what is done with a lane
     whose time has come.
     """
@@ -101,7 +101,7 @@ class ChannelStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._inflow.deliver(channel, take)
         return channel
 
-    def _is_full(self, lane: Lane) -> None:
+    def _settle_next(self, lane: Lane) -> None:
         """Have a lane settled before more is read."""
         if lane not in self._full:
             self._full.append(lane)

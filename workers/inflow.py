@@ -16,7 +16,7 @@ from amqp import UnexpectedFrame
 from amqp.serialization import decode_properties_basic
 
 from config.broker import PROPERTIES_BYTES_MOST, PROPERTIES_TOO_LONG
-from producers.wire import METHOD, frames
+from producers.wire import BODY, HEADER, METHOD, frames
 
 READ_BYTES: Final = 65_536
 """Asked for at once: some two hundred messages."""
@@ -27,8 +27,6 @@ Take = Callable[[int, bytes, bytes], None]
 It must not raise for what a message says, nor wait for the broker."""
 
 _DELIVER: Final = b"\x00\x3c\x00\x3c"
-_HEADER: Final = 2
-_BODY: Final = 3
 
 _PROPERTIES_AT: Final = 12
 """Where they begin in a content header: behind class, weight and size of the body."""
@@ -100,7 +98,7 @@ class Inflow:
         try:
             for kind, channel, payload in frames(data):
                 used += len(payload) + 8
-                if not self._is_taken(kind, channel, payload):
+                if not self._took(kind, channel, payload):
                     return kind, channel, payload
         except ValueError as error:
             raise UnexpectedFrame(str(error)) from None
@@ -110,9 +108,9 @@ class Inflow:
 
     def _on_frame(self, frame: tuple[int, int, Any]) -> Any:
         """Where py-amqp passes on a frame that it has read itself."""
-        return self._is_taken(*frame) or self._others(frame)
+        return self._took(*frame) or self._others(frame)
 
-    def _is_taken(self, kind: int, channel: int, payload: Any) -> bool:
+    def _took(self, kind: int, channel: int, payload: Any) -> bool:
         """Deal with a frame if it belongs to a delivery of ours."""
         take = self._takers.get(channel)
         if take is None:
@@ -128,10 +126,10 @@ class Inflow:
         partial = self._partial.get(channel)
         if partial is None:
             return False
-        if kind == _HEADER:
+        if kind == HEADER:
             partial.header = bytes(payload)
             (partial.missing,) = unpack_from(">Q", payload, 4)
-        elif kind == _BODY:
+        elif kind == BODY:
             partial.parts.append(bytes(payload))
             partial.missing -= len(payload)
         if partial.missing <= 0:

@@ -74,7 +74,7 @@ class LedgerStep(ChannelStep):
         if lane.due_at is None:
             self._appoint(lane, self.linger_s)
         if partition.full and not partition.in_trouble:
-            self._is_full(lane)
+            self._settle_next(lane)
 
     def _on_cancel(self, _tag: str) -> None:
         """The broker took a queue from us. An exception here might be swallowed by Celery."""

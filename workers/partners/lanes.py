@@ -22,7 +22,7 @@ TURN_MOST: Final = 3000
 """Messages of one turn, however high a partner's rate: the next one waits no longer than these
 take. A turn is spread over all partitions, whose batches are the better the larger they are."""
 
-TURNS_AHEAD: Final = 3
+TURNS_HELD: Final = 3
 """How many turns' messages are received and not acknowledged: one that is passed on, one that is
 taken in, one that comes in. So a partner has the worker hold no more than its rate is worth."""
 

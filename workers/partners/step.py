@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import amqp
 
@@ -23,13 +23,11 @@ from storage.partners import Partner
 from workers.channels import AT_ONCE_S, ChannelStep
 from workers.inflow import properties
 from workers.partners.intake import NoPartner
-from workers.partners.lanes import TURNS_AHEAD, InboxLane, PassingLane, Stage, Watch
+from workers.partners.lanes import TURNS_HELD, InboxLane, PassingLane, Stage, Watch
 from workers.partners.messages import received
 from workers.partners.turn import Desk, Turn
 
 log = logging.getLogger(__name__)
-
-StageT = TypeVar("StageT", InboxLane, PassingLane)
 
 THREADS: Final = 8
 """Twice as many as partners that have their turn at once; half of them wait for the broker."""
@@ -138,7 +136,7 @@ class InboxStep(ChannelStep):
 
     def _open(self, lane: InboxLane) -> None:
         """Consume an inbox from its first message on that was not passed on."""
-        channel = self._new_channel(TURNS_AHEAD * lane.turn_most, partial(self._take, lane))
+        channel = self._new_channel(TURNS_HELD * lane.turn_most, partial(self._take, lane))
         try:
             channel.basic_consume(
                 inbox_queue(lane.partner.name).name, on_cancel=partial(self._on_cancel, lane)
@@ -180,7 +178,7 @@ class InboxStep(ChannelStep):
         if lane.idle:
             self._appoint(lane, self.hall.linger_s)
         if len(lane.held) == lane.turn_most:
-            self._is_full(lane)
+            self._settle_next(lane)
 
     def _settle(self, lane: Any) -> None:
         lane.due_at = None
@@ -200,10 +198,7 @@ class InboxStep(ChannelStep):
             if lane.held:
                 self._appoint(lane, max(SLOWED_S, 1 / lane.partner.rate_per_s))
         elif not lane.busy and not lane.turn.is_taken_in:
-            self._work(lane, lane.turn, lane.turn.take_in, self._taken_in)
-
-    def _taken_in(self, lane: InboxLane, _turn: Turn) -> None:
-        self._hand_over(lane)
+            self._work(lane, lane.turn.take_in, partial(self._hand_over, lane))
 
     def _hand_over(self, lane: InboxLane) -> None:
         """Pass a turn on as soon as it is taken in and the one before is through."""
@@ -213,35 +208,33 @@ class InboxStep(ChannelStep):
                 self._appoint(lane, SLOWED_S if lane.slowed else 0.0)
 
     def _pass_on(self, passing: PassingLane) -> None:
-        if passing.turn is not None and not passing.busy:
-            self._work(passing, passing.turn, passing.turn.pass_on, self._passed_on)
+        turn = passing.turn
+        if turn is not None and not passing.busy:
+            self._work(passing, turn.pass_on, partial(self._passed_on, passing, turn))
 
     def _passed_on(self, passing: PassingLane, turn: Turn) -> None:
         passing.inbox.channel.basic_ack(turn.last_tag, multiple=True)
         passing.turn = None
         self._hand_over(passing.inbox)
 
-    def _work(
-        self,
-        stage: StageT,
-        turn: Turn,
-        action: Callable[[], None],
-        then: Callable[[StageT, Turn], None],
-    ) -> None:
-        """Have a thread do what a turn needs at a stage, unless one does so for its client."""
+    def _work(self, stage: Stage, action: Callable[[], None], then: Callable[[], None]) -> None:
+        """Have a thread do what a turn needs at its stage, unless one does so for its client.
+
+        `then` is called once it is done, if the stage still has that turn.
+        """
         work = type(stage), stage.partner.client_id
         if work in self._at_work:
             self._appoint(stage, SLOWED_S)
             return
         self._at_work.add(work)
         stage.busy = True
-        self._run(action, partial(self._worked, stage, turn, then))
+        self._run(action, partial(self._worked, stage, stage.turn, then))
 
     def _worked(
         self,
-        stage: StageT,
-        turn: Turn,
-        then: Callable[[StageT, Turn], None],
+        stage: Stage,
+        turn: Turn | None,
+        then: Callable[[], None],
         _result: None,
         fault: Exception | None,
     ) -> None:
@@ -255,7 +248,7 @@ class InboxStep(ChannelStep):
             self._appoint(stage, stage.failed(fault))
         else:
             stage.succeeded()
-            then(stage, turn)
+            then()
 
 
 def inbox_step(hall: Hall) -> type[InboxStep]:
