@@ -24,19 +24,22 @@ from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
 # To send the ids once more, for the grants, would cost more than to find them here.
+# Which instructions of the batch are repeats is found on the way: nearly always none.
 LOCK_WALLETS: Final = Prepared(
     "lock_wallets",
     """
     SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor,
            CASE WHEN EXISTS (SELECT FROM grants) THEN (
                SELECT array_agg(grants.client_id) FROM grants WHERE grants.wallet_id = wallets.id
-           ) END AS granted
+           ) END AS granted,
+           (SELECT array_agg(id) FROM instructions WHERE id = ANY (:instruction_ids)) AS repeated
     FROM wallets
     WHERE id = ANY (:ids)
     ORDER BY id
     FOR NO KEY UPDATE
     """,
     ids="uuid[]",
+    instruction_ids="uuid[]",
 )
 
 KNOWN_OUTCOMES: Final = Prepared(
@@ -80,6 +83,7 @@ OPEN_WALLETS: Final = text("""
 MOVE_WALLETS: Final = Prepared(
     "move_wallets",
     """
+    WITH advanced AS (UPDATE partitions SET position = :position WHERE id = :partition)
     UPDATE wallets SET balance = moved.balance, seq = moved.seq
     FROM unnest(:places, :ids, :balances, :seqs) AS moved (place, id, balance, seq)
     WHERE wallets.ctid = moved.place AND wallets.id = moved.id
@@ -88,6 +92,8 @@ MOVE_WALLETS: Final = Prepared(
     ids="uuid[]",
     balances="bigint[]",
     seqs="bigint[]",
+    partition="integer",
+    position="bigint",
 )
 
 SAVE_OPENINGS: Final = text("""
@@ -139,23 +145,27 @@ def load(
     wallet_ids = set(_wallet_ids(instructions))
     wallet_ids.update(settlements.values())
     wallets, places, grants = {}, {}, {}
+    ids = repeated = array({instruction.id for instruction in instructions})
     if wallet_ids:
-        for row in LOCK_WALLETS.run(connection, ids=array(wallet_ids)).rows:
-            place, wallet_id, owner, customer_id, currency, status, balance, seq, floor, given = row
+        locked = LOCK_WALLETS.run(connection, ids=array(wallet_ids), instruction_ids=ids).rows
+        if locked:
+            repeated = locked[0][-1] and array(locked[0][-1])
+        for row in locked:
+            place, wallet_id, owner, customer, currency, status, balance, seq, floor, given, _ = row
             places[wallet_id] = place
             if given is not None:
                 grants[wallet_id] = tuple(given)
             wallets[wallet_id] = Wallet(
                 wallet_id,
                 owner,
-                customer_id,
+                customer,
                 currency,
                 _STATUSES[status],
                 balance,
                 seq,
                 floor,
             )
-    known = KNOWN_OUTCOMES.run(connection, ids=array({i.id for i in instructions})).rows
+    known = KNOWN_OUTCOMES.run(connection, ids=repeated).rows if repeated else ()
     books = Books(
         wallets=wallets,
         customers=_customers(connection, instructions),
@@ -173,12 +183,12 @@ def save(
     decisions: Iterator[Decision],
     partition: int,
     position: int,
-) -> int:
-    """Write the decisions of a batch while they are made, then the wallets as they stand.
+) -> None:
+    """Write the decisions of a batch while they are made, then what they moved.
 
     `decisions` are those of `posting`, not yet taken: Python decides an instruction while
     Postgres stores those before it. `position` is the place of the partition's last
-    instruction before this batch. Returns that of its last instruction now.
+    instruction before this batch.
 
     Raises: WalletsMissing; whatever taking a decision raises.
     """
@@ -187,20 +197,20 @@ def save(
     copy(connection, SAVE_INSTRUCTIONS, copy_lines(new, books, partition, position))
     decided = list(posting.decided())
     if not decided:
-        return position
+        return
     _open(connection, books, posting, decided)
     moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
-    if moved:
-        updated = MOVE_WALLETS.run(
-            connection,
-            places=text_array(places[wallet.id] for wallet in moved),
-            ids=array(wallet.id for wallet in moved),
-            balances=array(wallet.balance for wallet in moved),
-            seqs=array(wallet.seq for wallet in moved),
-        )
-        if updated.rowcount != len(moved):
-            raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
-    return position + len(decided)
+    updated = MOVE_WALLETS.run(
+        connection,
+        places=text_array(places[wallet.id] for wallet in moved),
+        ids=array(wallet.id for wallet in moved),
+        balances=array(wallet.balance for wallet in moved),
+        seqs=array(wallet.seq for wallet in moved),
+        partition=partition,
+        position=position + len(decided),
+    )
+    if updated.rowcount != len(moved):
+        raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
 
 
 def _wallet_ids(instructions: Iterable[Instruction]) -> Iterable[str]:

@@ -1,6 +1,7 @@
 """One batch of one partition, in one transaction: load, decide, save, commit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from storage import books as stored_books
 from storage import events, partitions
 from storage.prepared import Prepared
 from storage.settlements import Settlements
+from storage.transaction import begun_with
 
 _LOCK_SPACE: Final = 0x7465
 """First half of the key of a partition's advisory lock; the second is its number."""
@@ -32,13 +34,6 @@ TAKE_PARTITION: Final = Prepared(
     """,
     space="integer",
     partition="integer",
-)
-
-ADVANCE_PARTITION: Final = Prepared(
-    "advance_partition",
-    "UPDATE partitions SET position = :position WHERE id = :partition",
-    partition="integer",
-    position="bigint",
 )
 
 
@@ -111,8 +106,7 @@ class Ledger:
             return deciding(books, instructions, now)
 
         settlements = self._settlements.needed_by(instructions, partition)
-        with self._engine.begin() as connection:
-            taken = _take(connection, partition)
+        with self._taken(partition) as (connection, taken):
             if taken.paused_at is not None:
                 raise Paused(partition)
             loaded = stored_books.load(connection, instructions, settlements)
@@ -128,6 +122,8 @@ class Ledger:
 
         `also` is run in the same transaction, before anything is decided. A paused partition
         does not stop an operator.
+
+        Raises: as `decide`, but for Paused; what `also` raises.
         """
 
         def decide(books: Books, now: datetime) -> Deciding:
@@ -136,16 +132,19 @@ class Ledger:
 
         partition = partition_of(instruction.partition_key, self._partition_count)
         settlements = self._settlements.needed_by([instruction], partition)
-        with self._engine.begin() as connection:
+        with self._taken(partition) as (connection, taken):
             also(connection)
-            taken = _take(connection, partition)
             loaded = stored_books.load(connection, [instruction], settlements)
             return _save(connection, partition, taken.position, loaded, clock, decide)
 
 
-def _take(connection: Connection, partition: int) -> _Taken:
-    [row] = TAKE_PARTITION.run(connection, space=_LOCK_SPACE, partition=partition).rows
-    return _Taken(*row)
+    @contextmanager
+    def _taken(self, partition: int) -> Iterator[tuple[Connection, _Taken]]:
+        """A transaction that holds a partition's lock."""
+        named = {"space": _LOCK_SPACE, "partition": partition}
+        with begun_with(self._engine, TAKE_PARTITION, **named) as (connection, found):
+            [row] = found.rows
+            yield connection, _Taken(*row)
 
 
 def _save(
@@ -159,8 +158,6 @@ def _save(
     """Decide with the books loaded and locked; write each decision, and whom it concerns."""
     now = clock()
     posting, decisions = decide(loaded.books, now)
-    reached = stored_books.save(connection, loaded, posting, decisions, partition, position)
-    if reached != position:
-        ADVANCE_PARTITION.run(connection, partition=partition, position=reached)
+    stored_books.save(connection, loaded, posting, decisions, partition, position)
     written = events.write(connection, loaded.books, posting, now)
     return Decided(loaded.books, posting, written)

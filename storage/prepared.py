@@ -1,7 +1,7 @@
 """Statements that a connection plans once: the ledger runs the same few for every batch."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg2
@@ -45,10 +45,23 @@ class Prepared:
         Raises: the driver's errors. If what was prepared is of no use, the connection is not
         used again.
         """
+        return self._run(connection, self.execution, values)
+
+    def begin(self, connection: Connection, **values: object) -> Ran:
+        """As `run`, and begin a transaction with it, on a connection whose driver begins none."""
+        return self._run(connection, f"BEGIN; {self.execution}", values)
+
+    def prepare(self, connection: Connection) -> None:
+        """Have this connection know it. Raises: the driver's errors."""
+        if self._name not in connection.info:
+            connection.exec_driver_sql(self._preparation)
+            connection.info[self._name] = self
+
+    def _run(self, connection: Connection, execution: str, values: Mapping[str, object]) -> Ran:
         self.prepare(connection)
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self.execution, values)
+            cursor.execute(execution, values)
             return Ran(cursor.fetchall() if cursor.description else [], cursor.rowcount)
         except psycopg2.Error as error:
             if sqlstate(error) in PREPARED_IN_VAIN:
@@ -56,9 +69,3 @@ class Prepared:
             raise
         finally:
             cursor.close()
-
-    def prepare(self, connection: Connection) -> None:
-        """Have this connection know it. Raises: the driver's errors."""
-        if self._name not in connection.info:
-            connection.exec_driver_sql(self._preparation)
-            connection.info[self._name] = self

@@ -24,12 +24,19 @@ PLACES = text_array(f"(0,{n})" for n in range(1000))
 Statement = TextClause | Prepared
 
 LEDGER: dict[str, tuple[Statement, dict[str, object]]] = {
-    "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
+    "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS, "instruction_ids": IDS}),
     "known outcomes": (statements.KNOWN_OUTCOMES, {"ids": IDS}),
     "known customers": (statements.KNOWN_CUSTOMERS, {"ids": IDS}),
     "move wallets": (
         statements.MOVE_WALLETS,
-        {"places": PLACES, "ids": IDS, "balances": NUMBERS, "seqs": NUMBERS},
+        {
+            "places": PLACES,
+            "ids": IDS,
+            "balances": NUMBERS,
+            "seqs": NUMBERS,
+            "partition": 1,
+            "position": 1,
+        },
     ),
     "decided keys of a partner": (inbox.DECIDED, {"ids": IDS, "client_id": 1}),
     "take partition": (TAKE_PARTITION, {"space": 1, "partition": 1}),
