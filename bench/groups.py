@@ -24,13 +24,13 @@ class Group:
 
 
 _GROUPS: Final = (
-    (store, 0.25, 0.13),
-    (drain, 0.40, 0.25),
-    (memory, 0.44, 0.29),
-    (intake, 0.53, 0.36),
-    (whole, 0.57, 0.43),
-    (callbacks, 0.75, 0.54),
-    (partners, 0.90, 0.65),
+    (store, 0.25, 0.19),
+    (drain, 0.40, 0.30),
+    (memory, 0.44, 0.33),
+    (intake, 0.53, 0.41),
+    (whole, 0.57, 0.47),
+    (callbacks, 0.75, 0.58),
+    (partners, 0.90, 0.67),
 )
 """Each with its share without the old ledger, and with it."""
 

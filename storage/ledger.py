@@ -137,7 +137,6 @@ class Ledger:
             loaded = stored_books.load(connection, [instruction], settlements)
             return _save(connection, partition, taken.position, loaded, clock, decide)
 
-
     @contextmanager
     def _taken(self, partition: int) -> Iterator[tuple[Connection, _Taken]]:
         """A transaction that holds a partition's lock."""

@@ -6,7 +6,7 @@ round trips (`docs/decisions/0025-round-trips.md`).
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 from sqlalchemy import Connection, Engine
@@ -32,14 +32,12 @@ def begun_with(
     Raises: NotCommitted; the driver's errors.
     """
     with engine.connect() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        # Otherwise it would say BEGIN for itself, in a message of its own.
-        driver.autocommit = True
+        # Otherwise the driver would say BEGIN for itself, in a message of its own.
+        _begins_none(connection, True)
         try:
             yield connection, first.begin(connection, **values)
             ended = _end(connection, _COMMIT)
-            driver.autocommit = False
+            _begins_none(connection, False)
         except BaseException:
             _roll_back(connection)
             raise
@@ -53,13 +51,17 @@ def _roll_back(connection: Connection) -> None:
         return
     try:
         _end(connection, "ROLLBACK")
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.autocommit = False
+        _begins_none(connection, False)
     except psycopg2.Error:
         # Whatever is wrong with it is what the block has raised already.
         with suppress(psycopg2.Error):
             connection.invalidate()
+
+
+def _begins_none(connection: Connection, wanted: bool) -> None:
+    """Whether the driver leaves the beginning of transactions to us. No message is sent."""
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = wanted
 
 
 def _end(connection: Connection, how: str) -> str | None:

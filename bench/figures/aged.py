@@ -15,7 +15,7 @@ DATABASE: Final = "aged"
 
 _EMPTY: Final = "store when empty"
 _EMPTY_DATABASE: Final = "empty"
-_ROUNDS: Final = 3
+_ROUNDS: Final = 5
 
 _FIRST_TOUCHES: Final = 130_000
 """After a checkpoint the first touch of each page writes the whole page to the log, and three

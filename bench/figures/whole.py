@@ -16,6 +16,7 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:
     """First with nobody else about, then at half of the intake."""
     ground = bench.ground
     api = ground.api()
+    ground.settle()
     with ground.running(api, ground.flower(), *ground.workers()):
         return [
             *lone.measure(bench, api.port("http"), end_s),

@@ -1,5 +1,6 @@
 """A private Postgres."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,6 @@ _SETTINGS = {
     "unix_socket_directories": "''",  # A socket's path may be too long below a deep checkout.
     "fsync": "on",  # Durability is the product: development and tests measure and prove it.
     "synchronous_commit": "on",  # A commit that was answered survives a power cut.
-    "shared_buffers": "1GB",  # Holds a million wallets with their indexes; taken as it is used.
     # A flood is not slowed by a checkpoint every minute; only a flood has ever so much of it.
     "max_wal_size": "6GB",
     "max_connections": "100",  # Two workers, one API and a test run need about thirty.
@@ -28,6 +28,16 @@ _SETTINGS = {
     "log_timezone": "'UTC'",
     "log_line_prefix": "'%m [%p] '",
 }
+
+
+_SHARED_MOST_MB = 4096
+"""Holds the indexes of ten million transfers, and a million wallets with theirs."""
+
+
+def _shared_buffers() -> str:
+    """A quarter of this machine's memory, which Postgres's manual advises; taken as it is used."""
+    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return f"{min(memory_mb // 4, _SHARED_MOST_MB)}MB"
 
 
 class Postgres(PrivateService):
@@ -137,7 +147,11 @@ class Postgres(PrivateService):
         lock.unlink()
 
     def _configure(self, account: Account | None) -> None:
-        settings = {**_SETTINGS, "port": str(self.port("sql"))}
+        settings = {
+            **_SETTINGS,
+            "shared_buffers": _shared_buffers(),
+            "port": str(self.port("sql")),
+        }
         if self.programs.has_statistics:
             settings["shared_preload_libraries"] = "'pg_stat_statements'"  # Who takes the time.
         ours = self.folder / "tekana.conf"
