@@ -56,7 +56,9 @@ class Settings(BaseModel):
         500, description="The most instructions that one transaction posts."
     )
     linger_ms: Annotated[int, Field(ge=0, le=100)] = Field(
-        2, description="How long a batch waits for company. More fills batches, and delays."
+        2,
+        description="How long a batch waits for company, and up to eleven times as long in a "
+        "ledger worker that is busy. More fills batches, and delays.",
     )
     outcome_ttl_s: Annotated[int, Field(ge=60)] = Field(
         3600, description="How long Redis remembers an instruction. Postgres remembers for ever."

@@ -9,6 +9,7 @@ from typing import Any, Final
 from config.broker import partition_queue
 from config.logs import described
 from storage.partitions import is_paused
+from workers.busy import Busy
 from workers.channels import ChannelStep, Lane
 from workers.delivery import Delivery
 from workers.partition import Office, Partition
@@ -40,6 +41,7 @@ class LedgerStep(ChannelStep):
     def _begin(self) -> None:
         self.office.events.connect(self._consumer.event_dispatcher)
         self.office.handover.open()
+        self._busy = Busy()
         self._lanes = [PartitionLane(number) for number in self.numbers]
         for lane in self._lanes:
             self._open(lane)
@@ -72,7 +74,7 @@ class LedgerStep(ChannelStep):
             return
         partition.take(Delivery(tag, body, header, time.time()))
         if lane.due_at is None:
-            self._appoint(lane, self.linger_s)
+            self._appoint(lane, self._busy.stretched(self.linger_s))
         if partition.full and not partition.in_trouble:
             self._settle_next(lane)
 
@@ -87,13 +89,15 @@ class LedgerStep(ChannelStep):
         if partition is None:
             self._resume_if_allowed(lane)
             return
+        began_s = time.monotonic()
         again_s = partition.settle()
+        self._busy.spent(began_s, time.monotonic())
         if partition.paused:
             self._pause(lane)
         elif again_s is not None:
             self._appoint(lane, again_s)
         elif len(partition):
-            self._appoint(lane, self.linger_s)
+            self._appoint(lane, self._busy.stretched(self.linger_s))
 
     def _pause(self, lane: PartitionLane) -> None:
         """Give the messages back, in order, and ask once a second whether to go on."""
