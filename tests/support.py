@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import create_engine, text
+import psycopg2
+from sqlalchemy import Engine, create_engine, event, text
 
 from config.secret_keys import make_secret_key
 from config.settings import DEVELOPMENT_MARK, Settings
@@ -71,3 +72,23 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or condition}")
         time.sleep(every_s)
+
+
+def overheard(engine: Engine) -> list[str]:
+    """What is said to Postgres from now on over this engine's connections, without the values."""
+    said: list[str] = []
+
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, query, values=None):
+            said.append(query.split("(")[0])
+            super().execute(query, values)
+
+        def copy_expert(self, query, *arguments):
+            said.append(query.split("(")[0])
+            super().copy_expert(query, *arguments)
+
+    engine.dispose()
+    event.listen(
+        engine, "connect", lambda connection, _: setattr(connection, "cursor_factory", Cursor)
+    )
+    return said

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psycopg2
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from config.settings import Settings
 from ops.stack.services import Services
@@ -46,26 +45,6 @@ class Books:
     def rows(self, statement: str, **named: object) -> list[tuple[object, ...]]:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(statement), named)]
-
-
-def overheard(engine: Engine) -> list[str]:
-    """What is said to Postgres from now on over this engine's connections, without the values."""
-    said: list[str] = []
-
-    class Cursor(psycopg2.extensions.cursor):
-        def execute(self, query, values=None):
-            said.append(query.split("(")[0])
-            super().execute(query, values)
-
-        def copy_expert(self, query, *arguments):
-            said.append(query.split("(")[0])
-            super().copy_expert(query, *arguments)
-
-    engine.dispose()
-    event.listen(
-        engine, "connect", lambda connection, _: setattr(connection, "cursor_factory", Cursor)
-    )
-    return said
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from tests.bookkeeping import (
     wallet_id,
     withdrawal,
 )
-from tests.storage.conftest import Books, overheard
+from tests.storage.conftest import Books
+from tests.support import overheard
 
 
 def balance(books: Books, name: str) -> int:

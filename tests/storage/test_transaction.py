@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from storage.faults import Fault, classify
 from storage.prepared import Prepared
 from storage.transaction import NotCommitted, begun_with
-from tests.storage.conftest import overheard
+from tests.support import overheard
 
 ADD = Prepared(
     "add_seen", "INSERT INTO seen VALUES (:number) RETURNING number + 1", number="integer"

@@ -105,7 +105,8 @@ def test_one_endpoint_that_hangs_does_not_delay_another(house: CallbackHouse) ->
         house.worker().ready()
         house.publish(house.transfers(20))
         wait_until(lambda: len(receiver.received) >= 20, 20)
-        wait_until(lambda: hanging.in_flight >= 8, 20)
+        # How many of the 20 a first turn finds is chance; that each endpoint holds some is not.
+        wait_until(lambda: hanging.in_flight >= len(bad), 20)
         before_s = time.time()
         house.publish(house.transfers(100, prefix="later"))
         wait_until(lambda: len(receiver.received) >= 120, 20, what="callbacks beside a hanging one")

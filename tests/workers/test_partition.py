@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import event
 
 from domain.instructions import Instruction, encode
 from storage import partitions
@@ -12,6 +11,7 @@ from storage.engine import ledger_engine
 from storage.ledger import Ledger
 from storage.outcomes import Outcomes
 from tests.bookkeeping import transfer
+from tests.support import overheard
 from tests.workers.house import PARTITIONS, House
 from workers.announce import Announcer
 from workers.callbacks.app import callbacks_app
@@ -38,8 +38,7 @@ class Desk:
         self.house = house
         self.acknowledged: list[int] = []
         self.engine = ledger_engine(house.settings)
-        self.commits = 0
-        event.listen(self.engine, "commit", self._count)
+        self.said = overheard(self.engine)
         self.office = Office(
             ledger=Ledger(self.engine, PARTITIONS),
             engine=self.engine,
@@ -68,9 +67,6 @@ class Desk:
         assert decided + len(self.house.parked()) >= tag, "acknowledged before the commit"
         self.acknowledged.append(tag)
 
-    def _count(self, _connection: object) -> None:
-        self.commits += 1
-
 
 @pytest.fixture
 def desk_in(open_house: Callable[..., House]) -> Iterator[Callable[..., Desk]]:
@@ -98,7 +94,10 @@ def test_a_batch_is_one_transaction_and_one_acknowledgement_after_it(
     assert desk.partition.settle() is None
 
     assert desk.acknowledged == [20]
-    assert desk.commits == 1
+    assert [said for said in desk.said if said.startswith(("BEGIN", "COMMIT"))] == [
+        "BEGIN; EXECUTE take_partition",
+        "COMMIT",
+    ]
 
 
 def test_a_batch_takes_no_more_than_its_size_and_says_that_more_waits(
