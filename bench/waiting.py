@@ -49,8 +49,12 @@ class Waiting:
         self._expected += count
 
     def drained_per_s(self) -> float:
-        """Outcomes a second, until all that was published has one."""
+        """Outcomes a second, until all that was published has one; see `Watched.per_s`."""
         return self._watched.per_s(self._expected)
+
+    def drained(self) -> None:
+        """Return once all that was published has its outcome, however soon."""
+        self._watched.wait(self._expected)
 
     def close(self) -> None:
         """Disconnect."""

@@ -31,15 +31,22 @@ class Watched:
 
         Whatever was there at the first look counts for nothing: the clock starts with it.
 
-        Raises: OperatorError if they stop coming.
+        Raises: OperatorError if they stop coming, or all had come by the first look.
         """
-        first = self._next(0)
+        count = first = self._next(0)
+        if first >= expected:
+            raise OperatorError(f"All {first} outcomes had come by the first look.")
         begun = seen_at = time.perf_counter()
-        count = first
         while count < expected:
             count = self._next(count)
             seen_at = time.perf_counter()
         return (count - first) / (seen_at - begun)
+
+    def wait(self, expected: int) -> None:
+        """Return once so many came. Raises: OperatorError if they stop coming."""
+        count = 0
+        while count < expected:
+            count = self._next(count)
 
     def close(self) -> None:
         """Disconnect."""

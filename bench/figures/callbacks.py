@@ -114,7 +114,7 @@ def _called_per_s(bench: Bench, waiting: Waiting, receiver: Receiver) -> float:
     ground.settle()
     waiting.publish(count, draw, draw)
     with ground.running(*ground.workers(events=False)):
-        waiting.drained_per_s()
+        waiting.drained()
     receiver.clear()
     with ground.running(*ground.callbacks()):
         receiver.wait(count)

@@ -26,11 +26,11 @@ def measure(bench: Bench, end_s: float) -> list[Figure]:  # noqa: ARG001  It has
     worker = bench.ground.worker("0-7")
     with bench.ground.running(bench.ground.flower(), worker):
         with bench.steps.step(f"{MEMORY}: {early:,} instructions"):
-            waiting.drained_per_s()
+            waiting.drained()
         first = _status(worker.pid)
         with bench.steps.step(f"{MEMORY}: {late:,} instructions"):
             waiting.publish_more(late - early, draw, draw)
-            waiting.drained_per_s()
+            waiting.drained()
         last = _status(worker.pid)
     waiting.close()
     resident, peak = _megabytes(_RESIDENT, last), _megabytes(_PEAK, last)
