@@ -73,12 +73,15 @@ CLAIM: Final = text("""
 
 # What was delivered or given up meanwhile stays so; the lease tells its holder from another.
 # The endpoint comes with each delivery, and nothing is asked of the status, so that there is no
-# other way to them than one look into the primary key for each, whatever the planner believes.
+# other way to them than one look into an index for each. The arrays come from subqueries, which
+# hide from the planner how long they are: it believes the last minutes' rows to be none, and
+# would compare each of them with each of hundreds of attempts.
 MARK: Final = text("""
     WITH tried AS (
         SELECT CAST(:id AS uuid) AS endpoint_id, * FROM unnest(
-            CAST(:event_ats AS timestamptz[]), CAST(:event_ids AS uuid[]),
-            CAST(:statuses AS text[]), CAST(:waits_s AS float8[]), CAST(:attempts AS text[])
+            (SELECT CAST(:event_ats AS timestamptz[])), (SELECT CAST(:event_ids AS uuid[])),
+            (SELECT CAST(:statuses AS text[])), (SELECT CAST(:waits_s AS float8[])),
+            (SELECT CAST(:attempts AS text[]))
         ) AS tried (event_at, event_id, status, wait_s, attempt)
         OFFSET 0
     ), marked AS (
@@ -188,6 +191,11 @@ class Health:
     failing: bool = False
     probe_wait_s: float = 0.0
     gone: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing more is sent for now."""
+        return self.failing or self.gone
 
 
 def ask(engine: Engine, endpoint_ids: Collection[str]) -> list[str]:

@@ -10,9 +10,9 @@ from config.settings import Settings
 from domain.identity import derived_id
 from ops.stack.services import Services
 from storage import books as statements
-from storage import events, feed, inbox, reads
+from storage import delivering, events, feed, inbox, reads
 from storage.arrays import array, text_array
-from storage.engine import ledger_engine, operator_engine, read_engine
+from storage.engine import callbacks_engine, ledger_engine, operator_engine, read_engine
 from storage.ledger import TAKE_PARTITION
 from storage.prepared import Prepared
 from tests.support import fresh_database
@@ -183,3 +183,44 @@ def test_a_page_of_events_reads_a_page_whatever_lies_before_and_behind_it(
 
     scans = [node for node in nodes(plan["Plan"]) if "Scan" in str(node["Node Type"])]
     assert sum(int(str(node["Actual Rows"])) for node in scans) <= 51 + len(scans)
+
+
+DELIVERIES = """
+    INSERT INTO deliveries
+        (event_at, next_attempt_at, xact, ordinal, endpoint_id, event_id, event_type)
+    SELECT date_trunc('day', now()) + make_interval(secs => :second + n / 1000.0), now(), 1, 1,
+           :endpoint_id, CAST(md5(:second || ' ' || n) AS uuid), 'instruction.succeeded'
+    FROM generate_series(1, :count) AS n
+"""
+ATTEMPTED = text("""
+    SELECT array_agg(event_at)::text, array_agg(event_id)::text, min(event_at), max(event_at)
+    FROM (SELECT * FROM deliveries ORDER BY event_at DESC LIMIT 500) AS last
+""")
+
+
+@pytest.mark.parametrize("before", [5_000, 100_000])
+def test_attempts_are_noted_by_one_look_for_each_though_their_rows_are_new(
+    services: Services, before: int
+):
+    settings = fresh_database(services)
+    engine = callbacks_engine(settings)
+    with engine.begin() as connection:
+        named = {"endpoint_id": ONE, "second": 0, "count": before}
+        connection.execute(text(DELIVERIES), named)
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE deliveries"))
+        # The statistics know nothing of these, and believe that none is so young.
+        connection.execute(text(DELIVERIES), {**named, "second": 3600, "count": 3000})
+        ats, ids, first, last = connection.execute(ATTEMPTED).one()
+        tried = {"event_ats": ats, "event_ids": ids, "first": first, "last": last}
+        tried |= {"statuses": array(500 * ["delivered"]), "waits_s": array(500 * [0])}
+        tried["attempts"] = text_array(500 * ["{}"])
+        noted = {"health": "well", "probe_wait_s": 0, "gone": False, "gone_reason": ""}
+        lease = {"id": ONE, "leased_until": first, "release": True, "lease_s": 1}
+        explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {delivering.MARK.text}")
+        (plan,) = connection.scalar(explain, {**tried, **noted, **lease})
+    engine.dispose()
+
+    looks = [node for node in nodes(plan["Plan"]) if "deliveries" in str(node.get("Index Name"))]
+    assert [look["Actual Loops"] for look in looks] == [500]
+    assert "event_id" in str(looks[0]["Index Cond"])

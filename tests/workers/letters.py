@@ -11,6 +11,6 @@ def letters(count: int = 1) -> list[Letter]:
 
 
 def one(sender: Sender, url: str) -> Attempt:
-    [attempt] = sender.start(url, letters(), [SECRET]).result()
+    [attempt] = sender.start("endpoint", url, letters(), [SECRET]).result()
     assert attempt is not None
     return attempt

@@ -178,6 +178,32 @@ def test_a_receiver_that_asks_for_patience_gets_it(house: CallbackHouse) -> None
     assert house.statuses(endpoint) == {"delivered": 100}
 
 
+def test_patience_asked_for_at_the_end_of_a_batch_is_not_forgotten_over_the_next_one(
+    house: CallbackHouse,
+) -> None:
+    """Some of the next batch are on their way by then, and are accepted."""
+
+    def behave(_: Received, before: int) -> Answer:
+        if before == deliver.SENT_AT_ONCE - 4:
+            return Answer(429, (("Retry-After", "1800"),))
+        return Answer(204)
+
+    with receiving(behave) as receiver:
+        endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])
+        house.tell(3 * deliver.SENT_AT_ONCE)
+        with house.deliverer() as deliverer:
+            assert deliverer.deliver(endpoint.id) is False
+            told_at_first = len(receiver.received)
+            deliverer.deliver(endpoint.id)
+
+    assert len(receiver.received) == told_at_first < deliver.SENT_AT_ONCE + sender.IN_FLIGHT
+    assert house.statuses(endpoint)["delivered"] == told_at_first - 1
+    row = house.row(endpoint)
+    assert row.failing_since is not None
+    assert row.leased_until is None
+    assert (row.probe_at - row.failing_since).total_seconds() > 1700
+
+
 def test_two_who_deliver_at_once_send_each_event_once(house: CallbackHouse) -> None:
     with receiving() as receiver:
         endpoint = house.endpoint(receiver.url, ["instruction.succeeded"])

@@ -26,7 +26,9 @@ OLD_SECRET = b"o" * 32
 
 def test_a_letter_arrives_signed_by_each_valid_secret(open_sender: Callable[..., Sender]) -> None:
     with receiving() as receiver:
-        [attempt] = open_sender().start(receiver.url, letters(), [SECRET, OLD_SECRET]).result()
+        [attempt] = (
+            open_sender().start("endpoint", receiver.url, letters(), [SECRET, OLD_SECRET]).result()
+        )
 
     [received] = receiver.received
     assert attempt is not None
@@ -56,7 +58,7 @@ def test_eight_are_on_their_way_at_once_over_connections_that_are_kept(
         return Answer(200, body=b"thanks")
 
     with receiving(behave) as receiver:
-        attempts = open_sender().start(receiver.url, letters(100), [SECRET]).result()
+        attempts = open_sender().start("endpoint", receiver.url, letters(100), [SECRET]).result()
 
     assert all(attempt is not None and attempt.accepted for attempt in attempts)
     assert sorted(receiver.ids()) == sorted(letter.event_id for letter in letters(100))
@@ -188,7 +190,7 @@ def test_nothing_more_is_sent_once_that_is_asked_for(open_sender: Callable[..., 
         return Answer(204)
 
     with receiving(stopped_after_ten) as receiver:
-        attempts = sender.start(receiver.url, letters(50), [SECRET]).result()
+        attempts = sender.start("endpoint", receiver.url, letters(50), [SECRET]).result()
 
     tried = [attempt for attempt in attempts if attempt is not None]
     assert 10 <= len(tried) < 20
@@ -202,10 +204,43 @@ def test_nothing_more_is_sent_when_the_time_is_over(open_sender: Callable[..., S
         return Answer(204)
 
     with receiving(slow) as receiver:
-        attempts = open_sender().start(receiver.url, letters(50), [SECRET], for_s=0.3).result()
+        attempts = (
+            open_sender().start("endpoint", receiver.url, letters(50), [SECRET], for_s=0.3).result()
+        )
 
     tried = [attempt for attempt in attempts if attempt is not None]
     assert len(receiver.received) == len(tried) == 2 * IN_FLIGHT
+
+
+def test_letters_follow_those_on_their_way_to_the_same_endpoint(
+    open_sender: Callable[..., Sender],
+) -> None:
+    """The eight share one another's places: neither waits for the last, nor are there sixteen."""
+
+    def behave(*_: Any) -> Answer:
+        time.sleep(0.01)
+        return Answer(204)
+
+    with receiving(behave) as receiver:
+        sender = open_sender()
+        first = sender.start("endpoint", receiver.url, letters(50), [SECRET])
+        second = sender.start("endpoint", receiver.url, letters(50), [SECRET])
+        attempts = [*first.result(), *second.result()]
+
+    assert all(attempt is not None and attempt.accepted for attempt in attempts)
+    assert receiver.in_flight_most == IN_FLIGHT
+    assert sorted(receiver.ids()[:40]) == sorted(letter.event_id for letter in letters(50)[:40])
+
+
+def test_endpoints_do_not_wait_for_each_other(open_sender: Callable[..., Sender]) -> None:
+    with receiving(lambda *_: Answer(hang=True)) as hanging, receiving() as receiver:
+        sender = open_sender()
+        hung = sender.start("one", hanging.url, letters(20), [SECRET])
+        attempts = sender.start("another", receiver.url, letters(20), [SECRET]).result(10)
+        hanging.close()
+        hung.result(10)
+
+    assert all(attempt is not None and attempt.accepted for attempt in attempts)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +256,12 @@ def test_a_receiver_that_has_had_enough_is_left_alone(
     open_sender: Callable[..., Sender], refusal: Answer
 ) -> None:
     with receiving(lambda *_: refusal) as receiver:
-        attempts = open_sender().start(receiver.url, letters(100), [SECRET]).result()
+        sender = open_sender()
+        sent = [sender.start("endpoint", receiver.url, letters(100), [SECRET]) for _ in range(2)]
+        attempts, following = [each.result() for each in sent]
 
     tried = [attempt for attempt in attempts if attempt is not None]
+    assert following == [None] * 100
     assert 1 <= len(tried) < 2 * IN_FLIGHT
     assert len(receiver.received) == len(tried)
 
@@ -260,8 +298,8 @@ def test_a_receiver_that_never_comes_to_its_answer_is_hung_up_on(
     """It may say `100 Continue` as often as it likes, and all deliveries share one loop."""
     with _Continues() as endless, receiving() as honest:
         sender = open_sender()
-        flooded = sender.start(endless.url, letters(40), [SECRET])
-        [attempt] = sender.start(honest.url, letters(1), [SECRET]).result(5)
+        flooded = sender.start("endless", endless.url, letters(40), [SECRET])
+        [attempt] = sender.start("honest", honest.url, letters(1), [SECRET]).result(5)
         given_up = flooded.result(30)
 
     assert attempt is not None

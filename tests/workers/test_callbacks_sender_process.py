@@ -53,7 +53,7 @@ def test_letters_arrive_and_answers_come_back_in_order(sender: SenderProcess) ->
         return Answer(200 + received.event["n"] % 7)
 
     with receiving(behave) as receiver:
-        attempts = sender.start(receiver.url, letters(100), [SECRET], 60).result()
+        attempts = sender.start("endpoint", receiver.url, letters(100), [SECRET], 60).result()
 
     assert [attempt and attempt.status for attempt in attempts] == [
         200 + number % 7 for number in range(100)
@@ -66,7 +66,7 @@ def test_many_threads_share_it(sender: SenderProcess) -> None:
     with receiving() as receiver:
 
         def send() -> None:
-            found.extend(sender.start(receiver.url, letters(40), [SECRET], 60).result())
+            found.extend(sender.start("endpoint", receiver.url, letters(40), [SECRET], 60).result())
 
         threads = [threading.Thread(target=send) for _ in range(5)]
         for thread in threads:
@@ -80,7 +80,7 @@ def test_many_threads_share_it(sender: SenderProcess) -> None:
 
 def test_it_knows_none_of_the_settings(sender: SenderProcess) -> None:
     with receiving() as receiver:
-        sender.start(receiver.url, letters(), [SECRET], 60).result()
+        sender.start("endpoint", receiver.url, letters(), [SECRET], 60).result()
 
     for about in ("environ", "cmdline"):
         assert b"secret" not in Path(f"/proc/{sender.pid}/{about}").read_bytes()
@@ -93,7 +93,7 @@ def test_stop_leaves_the_rest_unsent(sender: SenderProcess) -> None:
         return Answer(204)
 
     with receiving(stopped_after_ten) as receiver:
-        attempts = sender.start(receiver.url, letters(2000), [SECRET], 60).result()
+        attempts = sender.start("endpoint", receiver.url, letters(2000), [SECRET], 60).result()
 
     assert None in attempts
     assert len(receiver.received) == sum(attempt is not None for attempt in attempts)
@@ -101,17 +101,17 @@ def test_stop_leaves_the_rest_unsent(sender: SenderProcess) -> None:
 
 def test_signals_of_the_terminal_do_not_end_it(sender: SenderProcess) -> None:
     with receiving() as receiver:
-        assert sender.start(receiver.url, letters(), [SECRET], 60).result()
+        assert sender.start("endpoint", receiver.url, letters(), [SECRET], 60).result()
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(sender.pid, number)
-        attempts = sender.start(receiver.url, letters(20), [SECRET], 60).result()
+        attempts = sender.start("endpoint", receiver.url, letters(20), [SECRET], 60).result()
 
     assert all(attempt and attempt.accepted for attempt in attempts)
 
 
 def test_when_it_is_killed_its_callers_are_told_and_another_goes_on(sender: SenderProcess) -> None:
     with receiving(lambda *_: Answer(hang=True)) as hanging:
-        sent = sender.start(hanging.url, letters(8), [SECRET], 60)
+        sent = sender.start("endpoint", hanging.url, letters(8), [SECRET], 60)
         wait_until(lambda: hanging.in_flight == 8, 20)
         killed = sender.pid
         os.kill(killed, signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_when_it_is_killed_its_callers_are_told_and_another_goes_on(sender: Send
             sent.result(20)
         hanging.close()
     with receiving() as receiver:
-        [attempt] = sender.start(receiver.url, letters(), [SECRET], 60).result(20)
+        [attempt] = sender.start("endpoint", receiver.url, letters(), [SECRET], 60).result(20)
 
     assert attempt is not None
     assert attempt.accepted

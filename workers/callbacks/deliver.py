@@ -116,8 +116,7 @@ class Deliverer:
 
     def _probe(self, turn: "_Turn") -> bool:
         """Ask an endpoint that fails with one event. Whether to go on."""
-        batch = self._prepared(turn)
-        self._start(turn, batch)
+        batch = self._started(turn)
         attempts = batch.attempts()
         health = _health(attempts, turn.failing_for_s)
         answers = not health.unknown and not health.failing and not health.gone
@@ -130,43 +129,36 @@ class Deliverer:
         return True
 
     def _stream(self, turn: "_Turn") -> bool:
-        """Send batch after batch: while one is on its way, the next is read and the last noted."""
-        batch = self._prepared(turn)
-        self._start(turn, batch)
+        """Send batch after batch: one is on its way, one follows it, the one before is noted."""
+        batch = self._started(turn)
+        stops, more = False, True
         while True:
-            following = self._prepared(turn, but=batch.due)
+            following = self._started(turn, but=batch.due) if more else _NOTHING
             attempts = batch.attempts()
-            health = _health(attempts, turn.failing_for_s)
-            over = not following.due or batch.cut_short(attempts) or health.failing or health.gone
-            if not over:
-                self._start(turn, following)
-            goes_on = self._mark(turn, batch, attempts, health, release=over)
-            if over:
-                return goes_on and not health.failing and not health.gone
+            # What stopped the batch before holds, whatever came of those that followed it.
+            health = Health(unknown=True) if stops else _health(attempts, turn.failing_for_s)
+            stops = stops or health.stops
+            ours = self._mark(turn, batch, attempts, health, release=not following.due)
+            if not following.due:
+                return not stops
+            more = ours and not stops and not batch.cut_short(attempts)
             batch = following
-            if not goes_on:
-                # What has been started is still waited for, and noted if we may.
-                attempts = batch.attempts()
-                self._mark(
-                    turn, batch, attempts, _health(attempts, turn.failing_for_s), release=True
-                )
-                return True
 
-    def _prepared(self, turn: "_Turn", but: Sequence[Due] = ()) -> "_Batch":
-        """What is due and not on its way, with its events; for a probe, one."""
+    def _started(self, turn: "_Turn", but: Sequence[Due] = ()) -> "_Batch":
+        """What is due and not on its way, with its events, is sent; for a probe, one."""
         with self._engine.connect() as connection:
             if not turn.claimed:
                 limit = 1 if turn.failing else CLAIMED_AT_ONCE
                 turn.claimed = delivering.claim(connection, turn.lease.id, limit, but)
             due, turn.claimed = turn.claimed[:SENT_AT_ONCE], turn.claimed[SENT_AT_ONCE:]
-            return _Batch(due, turn.outbox.find(connection, due))
-
-    def _start(self, turn: "_Turn", batch: "_Batch") -> None:
+            batch = _Batch(due, turn.outbox.find(connection, due))
         letters = batch.letters()
         if letters:
+            for_s = turn.until_s - time.monotonic()
             batch.sending = self._sender.start(
-                turn.lease.url, letters, turn.secrets, turn.until_s - time.monotonic()
+                turn.lease.id, turn.lease.url, letters, turn.secrets, for_s
             )
+        return batch
 
     def _mark(
         self,
@@ -248,6 +240,9 @@ class _Batch:
             attempt is None and one.event_id in self.events
             for one, attempt in zip(self.due, attempts, strict=True)
         )
+
+
+_NOTHING: Final = _Batch((), {})
 
 
 class _Events:

@@ -51,12 +51,18 @@ class Posts(Protocol):
     """Whoever posts letters: in this process, or in one of its own."""
 
     def start(
-        self, url: str, letters: Sequence[Letter], secrets: Sequence[bytes], for_s: float
+        self,
+        endpoint_id: str,
+        url: str,
+        letters: Sequence[Letter],
+        secrets: Sequence[bytes],
+        for_s: float,
     ) -> "Future[list[Attempt | None]]":
-        """POST the letters, a few at once; what comes of each, in order.
+        """POST the letters, a few at once, behind those on their way to the same endpoint.
 
-        None stands for those that were not tried: because `for_s` seconds were over, because
-        the receiver had enough, or because of `stop`. The future may raise SenderGone.
+        Gives what comes of each, in order. None stands for those that were not tried: because
+        `for_s` seconds were over, because the receiver had enough, or because of `stop`. The
+        future may raise SenderGone.
         """
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -90,6 +90,7 @@ class Sender:
         self._look_up = look_up
         self._stopping = threading.Event()
         self._loop = asyncio.new_event_loop()
+        self._doors: dict[str, _Door] = {}
         self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
         thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
         thread.start()
@@ -98,19 +99,21 @@ class Sender:
 
     def start(
         self,
+        endpoint_id: str,
         url: str,
         letters: Sequence[Letter],
         secrets: Sequence[bytes],
         for_s: float = math.inf,
     ) -> "Future[list[Attempt | None]]":
-        """POST the letters, IN_FLIGHT at once; what comes of each, in order.
+        """POST the letters, IN_FLIGHT at once to one endpoint; what comes of each, in order.
 
-        None stands for those that were not tried: because `for_s` seconds were over, because
-        the receiver had enough or failed IN_FLIGHT times in a row, or because of `stop`.
+        They follow those that are on their way to the endpoint already, so that it never waits
+        between the two. None stands for those that were not tried: because `for_s` seconds were
+        over, because the receiver had enough or failed IN_FLIGHT times in a row, by these letters
+        or by those before them, or because of `stop`.
         """
-        watch = _Watch(time.monotonic() + for_s, self._stopping)
-        sending = self._send(url, letters, secrets, watch)
-        return asyncio.run_coroutine_threadsafe(sending, self._loop)
+        batch = _Batch(url, letters, secrets, time.monotonic() + for_s)
+        return asyncio.run_coroutine_threadsafe(self._send(endpoint_id, batch), self._loop)
 
     def stop(self) -> None:
         """Send nothing more. What is on its way is waited for."""
@@ -152,31 +155,33 @@ class Sender:
             },
         )
 
-    async def _send(
-        self,
-        url: str,
-        letters: Sequence[Letter],
-        secrets: Sequence[bytes],
-        watch: "_Watch",
-    ) -> list[Attempt | None]:
-        attempts: list[Attempt | None] = [None] * len(letters)
-        waiting: Iterator[tuple[int, Letter]] = iter(enumerate(letters))
+    async def _send(self, endpoint_id: str, batch: "_Batch") -> list[Attempt | None]:
+        door = self._doors.setdefault(endpoint_id, _Door(self._stopping))
+        door.batches += 1
+        attempts: list[Attempt | None] = [None] * len(batch.letters)
+        waiting: Iterator[tuple[int, Letter]] = iter(enumerate(batch.letters))
         # The rule may be newer than the row that holds the URL.
-        refused = check_url(url, allow_loopback=self._allow_loopback) is not None
+        refused = check_url(batch.url, allow_loopback=self._allow_loopback) is not None
 
         async def lane() -> None:
-            while watch.goes_on():
-                place, letter = next(waiting, (-1, None))
-                if letter is None:
-                    return
-                if refused:
-                    attempt = Attempt(datetime.now(UTC), 0, None, _REFUSED)
-                else:
-                    attempt = await self._attempt(url, letter, secrets)
-                attempts[place] = attempt
-                watch.note(attempt)
+            async with door.lanes:
+                while door.goes_on(batch.until_s):
+                    place, letter = next(waiting, (-1, None))
+                    if letter is None:
+                        return
+                    if refused:
+                        attempt = Attempt(datetime.now(UTC), 0, None, _REFUSED)
+                    else:
+                        attempt = await self._attempt(batch.url, letter, batch.secrets)
+                    attempts[place] = attempt
+                    door.note(attempt)
 
-        await asyncio.gather(*(lane() for _ in range(min(IN_FLIGHT, len(letters)))))
+        try:
+            await asyncio.gather(*(lane() for _ in range(min(IN_FLIGHT, len(batch.letters)))))
+        finally:
+            door.batches -= 1
+            if not door.batches:
+                del self._doors[endpoint_id]
         return attempts
 
     async def _attempt(self, url: str, letter: Letter, secrets: Sequence[bytes]) -> Attempt:
@@ -246,24 +251,36 @@ class Sender:
             raise AddressRefused(_REFUSED)
 
 
-class _Watch:
-    """Says when to stop sending: time is up, we are ending, or the receiver has had enough."""
+class _Batch(NamedTuple):
+    """Letters to one URL, each signed by all of the secrets; none is begun after `until_s`."""
 
-    def __init__(self, until_s: float, stopping: threading.Event) -> None:
-        self._until_s = until_s
+    url: str
+    letters: Sequence[Letter]
+    secrets: Sequence[bytes]
+    until_s: float
+
+
+class _Door:
+    """What the batches on their way to one endpoint share: its lanes, and when it has enough."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self.lanes = asyncio.Semaphore(IN_FLIGHT)
+        self.batches = 0
         self._stopping = stopping
         self._failed_in_a_row = 0
         self._told_to_stop = False
 
-    def goes_on(self) -> bool:
+    def goes_on(self, until_s: float) -> bool:
+        """Whether one more letter may be sent, of a batch that has until then."""
         return not (
             self._told_to_stop
             or self._failed_in_a_row >= IN_FLIGHT
             or self._stopping.is_set()
-            or time.monotonic() >= self._until_s
+            or time.monotonic() >= until_s
         )
 
     def note(self, attempt: Attempt) -> None:
+        """What came of one."""
         self._failed_in_a_row = 0 if attempt.accepted else self._failed_in_a_row + 1
         self._told_to_stop |= attempt.enough
 

@@ -43,7 +43,12 @@ class SenderProcess:
         return self._line.process.pid
 
     def start(
-        self, url: str, letters: Sequence[Letter], secrets: Sequence[bytes], for_s: float
+        self,
+        endpoint_id: str,
+        url: str,
+        letters: Sequence[Letter],
+        secrets: Sequence[bytes],
+        for_s: float,
     ) -> "Future[list[Attempt | None]]":
         """As the Sender's. What waits for a process that ends gets SenderGone; another is made."""
         with self._lock:
@@ -51,7 +56,7 @@ class SenderProcess:
                 log.warning("the sender has ended; another one is started")
                 self._line.close()
                 self._line = _Line(self._options)
-            return self._line.ask(url, letters, secrets, for_s)
+            return self._line.ask(endpoint_id, url, letters, secrets, for_s)
 
     def stop(self) -> None:
         """Send nothing more. What is on its way is waited for."""
