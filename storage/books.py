@@ -24,7 +24,7 @@ from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
 # To send the ids once more, for the grants, would cost more than to find them here.
-# Which instructions of the batch are repeats is found on the way: nearly always none.
+# Which instructions of the batch are repeats is found on the way, if they are to be looked for.
 LOCK_WALLETS: Final = Prepared(
     "lock_wallets",
     """
@@ -79,17 +79,19 @@ OPEN_WALLETS: Final = text("""
     ) AS opened
 """)
 
-# A locked row stays where it is, so it is found again by its place, without the index.
+# A locked row stays where it is and as it was, so it is found again by its place, without the
+# index. Its number tells that it is the one that was read.
 MOVE_WALLETS: Final = Prepared(
     "move_wallets",
     """
     WITH advanced AS (UPDATE partitions SET position = :position WHERE id = :partition)
     UPDATE wallets SET balance = moved.balance, seq = moved.seq
-    FROM unnest(:places, :ids, :balances, :seqs) AS moved (place, id, balance, seq)
-    WHERE wallets.ctid = moved.place AND wallets.id = moved.id
+    FROM unnest(:places, :seqs_before, :balances, :seqs)
+        AS moved (place, seq_before, balance, seq)
+    WHERE wallets.ctid = moved.place AND wallets.seq = moved.seq_before
     """,
     places="tid[]",
-    ids="uuid[]",
+    seqs_before="bigint[]",
     balances="bigint[]",
     seqs="bigint[]",
     partition="integer",
@@ -133,21 +135,36 @@ class Loaded(NamedTuple):
     places: dict[str, str]
 
 
+class _Moves(NamedTuple):
+    """What becomes of the wallets that moved, each list in the same order."""
+
+    places: str
+    seqs_before: str
+    balances: str
+    seqs: str
+    wallets: int
+
+
 def load(
     connection: Connection,
     instructions: Sequence[Instruction],
     settlements: dict[tuple[int, str], str],
+    *,
+    repeats: bool = True,
 ) -> Loaded:
     """Lock the wallets of a batch, then read all else that its rules look at.
 
-    `settlements` names the settlement accounts of the batch's partition, which exist.
+    `settlements` names the settlement accounts of the batch's partition, which exist. Without
+    `repeats`, outcomes that there are already are not looked for: `save` will meet them.
     """
     wallet_ids = set(_wallet_ids(instructions))
     wallet_ids.update(settlements.values())
     wallets, places, grants = {}, {}, {}
-    ids = repeated = array({instruction.id for instruction in instructions})
+    looked_for = array({instruction.id for instruction in instructions} if repeats else ())
+    repeated = looked_for if repeats else None
     if wallet_ids:
-        locked = LOCK_WALLETS.run(connection, ids=array(wallet_ids), instruction_ids=ids).rows
+        named = {"ids": array(wallet_ids), "instruction_ids": looked_for}
+        locked = LOCK_WALLETS.run(connection, **named).rows
         if locked:
             repeated = locked[0][-1] and array(locked[0][-1])
         for row in locked:
@@ -190,27 +207,46 @@ def save(
     Postgres stores those before it. `position` is the place of the partition's last
     instruction before this batch.
 
-    Raises: WalletsMissing; whatever taking a decision raises.
+    Raises: WalletsMissing; the driver's UniqueViolation if one of the batch has an outcome
+    already that was not looked for; whatever taking a decision raises.
     """
-    books, places = loaded
     new = (decision for decision in decisions if decision.answer is Answer.DECIDED)
-    copy(connection, SAVE_INSTRUCTIONS, copy_lines(new, books, partition, position))
+    moves = []
+
+    def lines() -> Iterator[str]:
+        yield from copy_lines(new, loaded.books, partition, position)
+        # Postgres is still storing the last lines meanwhile.
+        moves.append(_moves(loaded, posting))
+
+    copy(connection, SAVE_INSTRUCTIONS, lines())
     decided = list(posting.decided())
     if not decided:
         return
-    _open(connection, books, posting, decided)
-    moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
+    _open(connection, loaded.books, posting, decided)
+    [moved] = moves
     updated = MOVE_WALLETS.run(
         connection,
-        places=text_array(places[wallet.id] for wallet in moved),
-        ids=array(wallet.id for wallet in moved),
-        balances=array(wallet.balance for wallet in moved),
-        seqs=array(wallet.seq for wallet in moved),
+        places=moved.places,
+        seqs_before=moved.seqs_before,
+        balances=moved.balances,
+        seqs=moved.seqs,
         partition=partition,
         position=position + len(decided),
     )
-    if updated.rowcount != len(moved):
-        raise WalletsMissing(partition=partition, moved=len(moved), found=updated.rowcount)
+    if updated.rowcount != moved.wallets:
+        raise WalletsMissing(partition=partition, moved=moved.wallets, found=updated.rowcount)
+
+
+def _moves(loaded: Loaded, posting: Posting) -> _Moves:
+    books, places = loaded
+    moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
+    return _Moves(
+        text_array(places[wallet.id] for wallet in moved),
+        array(books.wallets[wallet.id].seq for wallet in moved),
+        array(wallet.balance for wallet in moved),
+        array(wallet.seq for wallet in moved),
+        len(moved),
+    )
 
 
 def _wallet_ids(instructions: Iterable[Instruction]) -> Iterable[str]:

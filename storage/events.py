@@ -99,6 +99,16 @@ INSTRUCTIONS: Final = text(f"""
 """)
 
 
+class Telling(NamedTuple):
+    """The rows of events of a posting, each list in the same order, as Postgres reads them."""
+
+    client_ids: str
+    instruction_ids: str
+    shows: str
+    instructions: int
+    """Of how many it tells, those told to several counted for each."""
+
+
 class Written(NamedTuple):
     """What one transaction wrote: all rows of events with the first two, and how much it is."""
 
@@ -164,22 +174,32 @@ class Row(NamedTuple):
             yield Told(place * BITS, None, document)
 
 
-def write(connection: Connection, books: Books, posting: Posting, at: datetime) -> Written | None:
-    """Write what a posting tells, in the transaction that saves it: one row for each client.
+def telling(books: Books, posting: Posting) -> Telling:
+    """What a posting tells, one row for each client; it is whole only when the posting is."""
+    told = _told(books, posting)
+    return Telling(
+        array(told),
+        text_array(array(ids) for ids, _ in told.values()),
+        text_array(shows.hex() for _, shows in told.values()),
+        sum(len(ids) for ids, _ in told.values()),
+    )
+
+
+def write(connection: Connection, told: Telling, at: datetime) -> Written | None:
+    """Write what a posting tells, in the transaction that saves it.
 
     Returns what is to be handed on after the commit; None if nobody waits for it.
     """
-    told = _told(books, posting)
-    if not told:
+    if not told.instructions:
         return None
     written = WRITE.run(
         connection,
         at=at,
-        client_ids=array(told),
-        instruction_ids=text_array(array(ids) for ids, _ in told.values()),
-        shows=text_array(shows.hex() for _, shows in told.values()),
+        client_ids=told.client_ids,
+        instruction_ids=told.instruction_ids,
+        shows=told.shows,
     )
-    return _waited_for(written.rows, at, sum(len(ids) for ids, _ in told.values()))
+    return _waited_for(written.rows, at, told.instructions)
 
 
 def add_documents(

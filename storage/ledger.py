@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, Engine
 
 from domain.books import Answer, Books, Decision, Posting
@@ -16,6 +17,7 @@ from domain.views import outcome_view
 from storage import books as stored_books
 from storage import events, partitions
 from storage.prepared import Prepared
+from storage.repeats import Repeats
 from storage.settlements import Settlements
 from storage.transaction import begun_with
 
@@ -83,6 +85,7 @@ class Ledger:
         self._engine = engine
         self._partition_count = partition_count
         self._settlements = Settlements(engine)
+        self._repeats = Repeats()
 
     def check_partitions(self) -> None:
         """Raises: PartitionCountMismatch if the database was made with another count."""
@@ -102,15 +105,16 @@ class Ledger:
         LedgerFault if the books cannot be right.
         """
 
-        def decide(books: Books, now: datetime) -> Deciding:
-            return deciding(books, instructions, now)
-
-        settlements = self._settlements.needed_by(instructions, partition)
-        with self._taken(partition) as (connection, taken):
-            if taken.paused_at is not None:
-                raise Paused(partition)
-            loaded = stored_books.load(connection, instructions, settlements)
-            return _save(connection, partition, taken.position, loaded, clock, decide)
+        look = self._repeats.expected
+        try:
+            decided = self._decide(partition, instructions, clock, repeats=look)
+        except UniqueViolation:
+            # Another partition may have been first all the same; that is for the caller.
+            if look:
+                raise
+            decided = self._decide(partition, instructions, clock, repeats=True)
+        self._repeats.noted(some=bool(decided.books.outcomes))
+        return decided
 
     def reject(
         self,
@@ -137,6 +141,26 @@ class Ledger:
             loaded = stored_books.load(connection, [instruction], settlements)
             return _save(connection, partition, taken.position, loaded, clock, decide)
 
+    def _decide(
+        self,
+        partition: int,
+        instructions: Sequence[Instruction],
+        clock: Callable[[], datetime],
+        *,
+        repeats: bool,
+    ) -> Decided:
+        """As `decide`. Without `repeats`, one that comes again is a UniqueViolation."""
+
+        def decide(books: Books, now: datetime) -> Deciding:
+            return deciding(books, instructions, now)
+
+        settlements = self._settlements.needed_by(instructions, partition)
+        with self._taken(partition) as (connection, taken):
+            if taken.paused_at is not None:
+                raise Paused(partition)
+            loaded = stored_books.load(connection, instructions, settlements, repeats=repeats)
+            return _save(connection, partition, taken.position, loaded, clock, decide)
+
     @contextmanager
     def _taken(self, partition: int) -> Iterator[tuple[Connection, _Taken]]:
         """A transaction that holds a partition's lock."""
@@ -157,6 +181,14 @@ def _save(
     """Decide with the books loaded and locked; write each decision, and whom it concerns."""
     now = clock()
     posting, decisions = decide(loaded.books, now)
-    stored_books.save(connection, loaded, posting, decisions, partition, position)
-    written = events.write(connection, loaded.books, posting, now)
+    tellings = []
+
+    def decided() -> Iterator[Decision]:
+        yield from decisions
+        # Postgres is still storing the last of them meanwhile.
+        tellings.append(events.telling(loaded.books, posting))
+
+    stored_books.save(connection, loaded, posting, decided(), partition, position)
+    [told] = tellings
+    written = events.write(connection, told, now)
     return Decided(loaded.books, posting, written)

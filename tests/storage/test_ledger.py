@@ -120,6 +120,32 @@ def test_a_batch_takes_the_same_number_of_statements_however_long_it_is(books: B
         ]
 
 
+def test_a_repeat_that_nobody_expected_has_its_batch_run_again_and_the_next_is_looked_for(
+    books: Books,
+):
+    books.open("ann", "ben")
+    batch = [transfer(n, "ann", "ben", 1) for n in range(5)]
+    first = books.decide(*batch[:1]).posting.decisions[0].outcome
+    said = overheard(books.engine)
+
+    unexpected = books.decide(*batch[:3])
+    runs = [each.strip() for each in said if each.startswith(("BEGIN", "ROLLBACK", "COMMIT"))]
+    said.clear()
+    expected = books.decide(*batch)
+
+    assert runs == ["BEGIN; EXECUTE take_partition", "ROLLBACK"] + [
+        "BEGIN; EXECUTE take_partition",
+        "COMMIT",
+    ]
+    assert "ROLLBACK" not in said
+    replayed, decided = Answer.REPLAYED, Answer.DECIDED
+    assert [d.answer for d in unexpected.posting.decisions] == [replayed, decided, decided]
+    assert [d.answer for d in expected.posting.decisions] == 3 * [replayed] + 2 * [decided]
+    assert expected.posting.decisions[0].outcome == first
+    assert (balance(books, "ann"), balance(books, "ben")) == (95, 105)
+    assert verify(books.engine).sound
+
+
 def test_a_fault_while_decisions_are_being_stored_is_told_as_it_is_and_undoes_them(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ):

@@ -31,7 +31,7 @@ LEDGER: dict[str, tuple[Statement, dict[str, object]]] = {
         statements.MOVE_WALLETS,
         {
             "places": PLACES,
-            "ids": IDS,
+            "seqs_before": NUMBERS,
             "balances": NUMBERS,
             "seqs": NUMBERS,
             "partition": 1,
