@@ -128,6 +128,11 @@ class CustomerOpen(_Instruction):
         """Customers are ordered by their own id."""
         return self.customer_id
 
+    @property
+    def wallet_ids(self) -> tuple[str, ...]:
+        """The first wallets, which it opens."""
+        return tuple(wallet_id for wallet_id, _ in self.wallets())
+
     def wallets(self) -> Iterator[tuple[str, str]]:
         """Id and currency of each first wallet, in the order of the currencies."""
         for place, currency in enumerate(self.data.currencies or ()):
@@ -154,6 +159,11 @@ class WalletOpen(_Instruction):
         """An opening comes before all else that its wallet does."""
         return self.wallet_id
 
+    @property
+    def wallet_ids(self) -> tuple[str, ...]:
+        """The wallet that it opens."""
+        return (self.wallet_id,)
+
     def completed_data(self) -> dict[str, Any]:
         """The data as given, with the id we chose."""
         return self.data.given() | {"wallet_id": self.wallet_id}
@@ -166,6 +176,11 @@ class _Settlement(_Instruction):
     def partition_key(self) -> str:
         """Ordered with everything else that the customer's wallet does."""
         return self.data.wallet_id
+
+    @property
+    def wallet_ids(self) -> tuple[str, ...]:
+        """The customer's wallet. The settlement account is named by nobody."""
+        return (self.data.wallet_id,)
 
     def completed_data(self) -> dict[str, Any]:
         """The data as given: there is no id to choose."""
@@ -194,6 +209,11 @@ class Transfer(_Instruction):
     def partition_key(self) -> str:
         """Ordered with everything else that debits the source."""
         return self.data.source_wallet_id
+
+    @property
+    def wallet_ids(self) -> tuple[str, ...]:
+        """Who pays and who is paid."""
+        return self.data.source_wallet_id, self.data.destination_wallet_id
 
     def completed_data(self) -> dict[str, Any]:
         """The data as given: there is no id to choose."""

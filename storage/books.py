@@ -1,7 +1,7 @@
 """Load what the rules look at, save what they decided: a fixed number of statements a batch."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -11,11 +11,8 @@ from domain.books import Answer, Books, Decision, Posting, Wallet, WalletStatus
 from domain.errors import LedgerFault
 from domain.instructions import (
     CustomerOpen,
-    Deposit,
     Instruction,
-    Transfer,
     WalletOpen,
-    Withdrawal,
 )
 from storage.arrays import array, copy, text_array
 from storage.prepared import Prepared
@@ -24,22 +21,19 @@ from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
 # The order by id is the order of locking: two batches that share wallets meet at the first
 # of them, and never wait for each other in a circle.
 # To send the ids once more, for the grants, would cost more than to find them here.
-# Which instructions of the batch are repeats is found on the way, if they are to be looked for.
 LOCK_WALLETS: Final = Prepared(
     "lock_wallets",
     """
     SELECT ctid, id, client_id, customer_id, currency, status, balance, seq, floor,
            CASE WHEN EXISTS (SELECT FROM grants) THEN (
                SELECT array_agg(grants.client_id) FROM grants WHERE grants.wallet_id = wallets.id
-           ) END AS granted,
-           (SELECT array_agg(id) FROM instructions WHERE id = ANY (:instruction_ids)) AS repeated
+           ) END AS granted
     FROM wallets
     WHERE id = ANY (:ids)
     ORDER BY id
     FOR NO KEY UPDATE
     """,
     ids="uuid[]",
-    instruction_ids="uuid[]",
 )
 
 KNOWN_OUTCOMES: Final = Prepared(
@@ -157,18 +151,12 @@ def load(
     `settlements` names the settlement accounts of the batch's partition, which exist. Without
     `repeats`, outcomes that there are already are not looked for: `save` will meet them.
     """
-    wallet_ids = set(_wallet_ids(instructions))
+    wallet_ids = {id_ for instruction in instructions for id_ in instruction.wallet_ids}
     wallet_ids.update(settlements.values())
     wallets, places, grants = {}, {}, {}
-    looked_for = array({instruction.id for instruction in instructions} if repeats else ())
-    repeated = looked_for if repeats else None
     if wallet_ids:
-        named = {"ids": array(wallet_ids), "instruction_ids": looked_for}
-        locked = LOCK_WALLETS.run(connection, **named).rows
-        if locked:
-            repeated = locked[0][-1] and array(locked[0][-1])
-        for row in locked:
-            place, wallet_id, owner, customer, currency, status, balance, seq, floor, given, _ = row
+        for row in LOCK_WALLETS.run(connection, ids=array(wallet_ids)).rows:
+            place, wallet_id, owner, customer, currency, status, balance, seq, floor, given = row
             places[wallet_id] = place
             if given is not None:
                 grants[wallet_id] = tuple(given)
@@ -182,7 +170,10 @@ def load(
                 seq,
                 floor,
             )
-    known = KNOWN_OUTCOMES.run(connection, ids=repeated).rows if repeated else ()
+    known: Sequence[tuple[Any, ...]] = ()
+    if repeats:
+        ids = array({instruction.id for instruction in instructions})
+        known = KNOWN_OUTCOMES.run(connection, ids=ids).rows
     books = Books(
         wallets=wallets,
         customers=_customers(connection, instructions),
@@ -247,20 +238,6 @@ def _moves(loaded: Loaded, posting: Posting) -> _Moves:
         array(wallet.seq for wallet in moved),
         len(moved),
     )
-
-
-def _wallet_ids(instructions: Iterable[Instruction]) -> Iterable[str]:
-    for instruction in instructions:
-        match instruction:
-            case Transfer(data=data):
-                yield data.source_wallet_id
-                yield data.destination_wallet_id
-            case Deposit() | Withdrawal():
-                yield instruction.data.wallet_id
-            case WalletOpen():
-                yield instruction.wallet_id
-            case CustomerOpen():
-                yield from (wallet_id for wallet_id, _ in instruction.wallets())
 
 
 def _customers(connection: Connection, instructions: Sequence[Instruction]) -> dict[str, int]:

@@ -24,7 +24,7 @@ PLACES = text_array(f"(0,{n})" for n in range(1000))
 Statement = TextClause | Prepared
 
 LEDGER: dict[str, tuple[Statement, dict[str, object]]] = {
-    "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS, "instruction_ids": IDS}),
+    "lock wallets": (statements.LOCK_WALLETS, {"ids": IDS}),
     "known outcomes": (statements.KNOWN_OUTCOMES, {"ids": IDS}),
     "known customers": (statements.KNOWN_CUSTOMERS, {"ids": IDS}),
     "move wallets": (
