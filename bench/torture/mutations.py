@@ -104,10 +104,10 @@ MUTATIONS: Final = (
     Mutation(
         "outbox in a transaction after the ledger's",
         "storage/ledger.py",
-        "    written = events.write(connection, loaded.books, posting, now)\n",
-        "    connection.commit()\n"
+        "    written = events.write(connection, told, now)\n",
+        '    connection.exec_driver_sql("COMMIT")\n'
         "    with connection.engine.begin() as later:\n"
-        "        written = events.write(later, loaded.books, posting, now)\n",
+        "        written = events.write(later, told, now)\n",
         "tests/storage/test_ledger_guards.py::test_what_nobody_could_be_told_of_is_not_decided",
     ),
     Mutation(
