@@ -3,12 +3,12 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import amqp
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from bench.bench import Bench
 from bench.transfers import uniform
@@ -22,6 +22,8 @@ from storage.clients import SCOPES, add_client
 
 _PIECE: Final = 1000
 _CONFIRM_TIMEOUT_S: Final = 30.0
+_LOOK_S: Final = 0.1
+_PATIENCE_S: Final = 60.0
 
 
 class BenchPartner:
@@ -34,8 +36,9 @@ class BenchPartner:
     def __init__(self, bench: Bench, name: str | None, rate_per_s: int) -> None:
         """`name`: of a new client; None is the bench's own."""
         self._bench = bench
+        self._rate_per_s = rate_per_s
         ground = bench.ground
-        with ground.operator() as engine, engine.begin() as database:
+        with self._operating() as database:
             if name is None:
                 name = database.scalar(
                     text("SELECT name FROM clients WHERE id = :id"), {"id": ground.client_id}
@@ -94,15 +97,49 @@ class BenchPartner:
         }
         return [(receipts.at[key] - at) * 1000 for key, at in due_at.items()]
 
-    def withdraw(self) -> None:
-        """Take back everything that waits in the inbox."""
-        opening = connection(self._bench.ground.services.broker_url, "bench")
-        open_channel(opening).queue_purge(broker.inbox_queue(self.name).name)
-        opening.close()
+    def fill(self, count: int) -> None:
+        """Have so many wait in the inbox, those that wait already counted."""
+        self.publish(self.messages(max(0, count - self._inbox().message_count)))
+
+    def join(self) -> None:
+        """Be a partner, and return when the inbox is read."""
+        with self._operating() as database:
+            partners.add(
+                database, self.name, rate_per_s=self._rate_per_s, who="bench", reason="bench"
+            )
+        self._await_readers(1)
+
+    def leave(self) -> None:
+        """Be no partner any more, and return when nobody reads the inbox, which stays as it is."""
+        with self._operating() as database:
+            partners.remove(database, self.name, who="bench", reason="bench")
+        self._await_readers(0)
 
     def close(self) -> None:
         """Disconnect."""
         self._publisher.close()
+
+    @contextmanager
+    def _operating(self) -> Iterator[Connection]:
+        with self._bench.ground.operator() as engine, engine.begin() as database:
+            yield database
+
+    def _inbox(self) -> Any:
+        """What the broker says of the inbox: how many messages wait, and how many read it."""
+        opening = connection(self._bench.ground.services.broker_url, "bench")
+        found = open_channel(opening).queue_declare(
+            broker.inbox_queue(self.name).name, passive=True
+        )
+        opening.close()
+        return found
+
+    def _await_readers(self, count: int) -> None:
+        until = time.monotonic() + _PATIENCE_S
+        while self._inbox().consumer_count != count:
+            if time.monotonic() > until:
+                raise OperatorError(f"The inbox of {self.name} is not read by {count}.")
+            # The worker looks once a second who is a partner, and tells nobody.
+            time.sleep(_LOOK_S)
 
     def _declare(self, channel: amqp.Channel) -> None:
         exchange = broker.inbox_exchange(self.name)
@@ -118,7 +155,6 @@ _AT_ONCE: Final = 5
 """Messages that are due at the same moment: a schedule in Python keeps no time finer than that."""
 
 _LISTEN_S: Final = 0.2
-_PATIENCE_S: Final = 60.0
 
 
 class Receipts:
