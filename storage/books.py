@@ -9,11 +9,7 @@ from sqlalchemy import Connection, text
 
 from domain.books import Answer, Books, Decision, Posting, Wallet, WalletStatus
 from domain.errors import LedgerFault
-from domain.instructions import (
-    CustomerOpen,
-    Instruction,
-    WalletOpen,
-)
+from domain.instructions import CustomerOpen, Instruction, WalletOpen
 from storage.arrays import array, copy, text_array
 from storage.prepared import Prepared
 from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome

@@ -104,7 +104,6 @@ class Ledger:
         Raises: Paused; the driver's errors, which `storage.faults.classify` puts in order;
         LedgerFault if the books cannot be right.
         """
-
         look = self._repeats.expected
         try:
             decided = self._decide(partition, instructions, clock, repeats=look)

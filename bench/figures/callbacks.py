@@ -21,7 +21,7 @@ from ops.stack.application import ApplicationProcess
 from ops.stack.folder import CHECKOUT
 from storage import endpoints
 from storage.secrets import SecretKeys, make_secret
-from workers.callbacks.sender import IN_FLIGHT
+from workers.callbacks.door import IN_FLIGHT
 
 RATE: Final = "callbacks to one receiver"
 P99: Final = "callbacks at 200/s, commit to received, p99"

@@ -16,6 +16,7 @@ from tests.workers.callback_house import CallbackHouse
 from tests.workers.receiver import Answer, Received, receiving
 from workers.callbacks import deliver, sender
 from workers.callbacks.deliver import Deliverer
+from workers.callbacks.door import IN_FLIGHT
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_what_an_endpoint_that_fails_for_days_left_untried_is_exhausted_too(
             house.pass_time(endpoint, 76)
             deliverer.deliver(endpoint.id)
 
-    assert at_first < 2 * sender.IN_FLIGHT
+    assert at_first < 2 * IN_FLIGHT
     assert len(receiver.received) == at_first + 1
     assert house.statuses(endpoint)["exhausted"] >= 20 - at_first
 
@@ -196,7 +197,7 @@ def test_patience_asked_for_at_the_end_of_a_batch_is_not_forgotten_over_the_next
             told_at_first = len(receiver.received)
             deliverer.deliver(endpoint.id)
 
-    assert len(receiver.received) == told_at_first < deliver.SENT_AT_ONCE + sender.IN_FLIGHT
+    assert len(receiver.received) == told_at_first < deliver.SENT_AT_ONCE + IN_FLIGHT
     assert house.statuses(endpoint)["delivered"] == told_at_first - 1
     row = house.row(endpoint)
     assert row.failing_since is not None

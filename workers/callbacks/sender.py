@@ -25,11 +25,9 @@ from aiohttp.client_proto import ResponseHandler
 from config.version import VERSION
 from domain.addresses import check_url, may_connect
 from domain.signatures import signed_headers
+from workers.callbacks.door import IN_FLIGHT, Door
 from workers.callbacks.letters import Attempt, Letter
 from workers.callbacks.schedule import retry_after_s
-
-IN_FLIGHT: Final = 8
-"""Requests at once to one endpoint."""
 
 TIMEOUT_S: Final = 15.0
 """From looking up the name to the answer's headers."""
@@ -90,7 +88,7 @@ class Sender:
         self._look_up = look_up
         self._stopping = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._doors: dict[str, _Door] = {}
+        self._doors: dict[str, Door] = {}
         self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="look-up")
         thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
         thread.start()
@@ -156,7 +154,7 @@ class Sender:
         )
 
     async def _send(self, endpoint_id: str, batch: "_Batch") -> list[Attempt | None]:
-        door = self._doors.setdefault(endpoint_id, _Door(self._stopping))
+        door = self._doors.setdefault(endpoint_id, Door(self._stopping))
         door.batches += 1
         attempts: list[Attempt | None] = [None] * len(batch.letters)
         waiting: Iterator[tuple[int, Letter]] = iter(enumerate(batch.letters))
@@ -258,31 +256,6 @@ class _Batch(NamedTuple):
     letters: Sequence[Letter]
     secrets: Sequence[bytes]
     until_s: float
-
-
-class _Door:
-    """What the batches on their way to one endpoint share: its lanes, and when it has enough."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self.lanes = asyncio.Semaphore(IN_FLIGHT)
-        self.batches = 0
-        self._stopping = stopping
-        self._failed_in_a_row = 0
-        self._told_to_stop = False
-
-    def goes_on(self, until_s: float) -> bool:
-        """Whether one more letter may be sent, of a batch that has until then."""
-        return not (
-            self._told_to_stop
-            or self._failed_in_a_row >= IN_FLIGHT
-            or self._stopping.is_set()
-            or time.monotonic() >= until_s
-        )
-
-    def note(self, attempt: Attempt) -> None:
-        """What came of one."""
-        self._failed_in_a_row = 0 if attempt.accepted else self._failed_in_a_row + 1
-        self._told_to_stop |= attempt.enough
 
 
 class _Listening(ResponseHandler):
