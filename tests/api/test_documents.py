@@ -91,6 +91,8 @@ def test_the_api_keeps_to_its_document_whatever_is_sent(
     door: Door, tmp_path: Path, selection: list[str]
 ) -> None:
     server = Server(door.settings, tmp_path, api_waiters=0)
+    # Whoever waited for it may have been told that it is not ready yet.
+    starting = server.log_file.read_text()
     command = [str(Path(sys.executable).parent / "schemathesis"), "run"]
     command += [f"{server.url}/v1/openapi.json", "-H", f"Authorization: Bearer {door.key}"]
     command += ["--max-time", "18", "--workers", "2", "--no-color", "--checks", "all", *selection]
@@ -104,7 +106,7 @@ def test_the_api_keeps_to_its_document_whatever_is_sent(
     assert tested is not None
     # Hundreds on a machine with nothing else to do.
     assert int(tested[1]) > 30
-    assert '"status": 5' not in server.log_file.read_text()
+    assert '"status": 5' not in server.log_file.read_text().removeprefix(starting)
 
 
 class Assets(HTMLParser):
