@@ -32,6 +32,9 @@ def bench(quick: bool, smoke: bool, json_path: Path | None) -> None:
 
     if quick and smoke:
         raise click.UsageError("--quick and --smoke exclude each other.")
+    if json_path is not None and not json_path.parent.is_dir():
+        # Nobody should learn of it after twenty minutes.
+        raise click.BadParameter(f"there is no folder {json_path.parent}", param_hint="--json")
     size = sizes.SMOKE if smoke else sizes.QUICK if quick else sizes.FULL
     # Where nothing is really measured, nobody has to be alone.
     folder = f"bench-smoke-{os.getpid()}" if smoke else "bench"
