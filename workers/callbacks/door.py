@@ -17,6 +17,7 @@ class Door:
     def __init__(self, stopping: threading.Event) -> None:
         self.lanes = asyncio.Semaphore(IN_FLIGHT)
         self.batches = 0
+        """How many have not ended: with the last one the door is forgotten."""
         self._stopping = stopping
         self._failed_in_a_row = 0
         self._told_to_stop = False
