@@ -17,6 +17,10 @@ class OperatorError(click.ClickException):
         self.remedy = remedy
         self.detail = detail
 
+    def __str__(self) -> str:
+        """All of it: a traceback without the log's last lines would not say why."""
+        return self.format_message()
+
     def format_message(self) -> str:
         """All of it, for places that show a single text."""
         return "\n".join(part for part in (self.message, self.detail, self.remedy) if part)

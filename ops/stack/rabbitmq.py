@@ -12,7 +12,7 @@ from ops.stack.discover import Programs
 from ops.stack.folder import RunFolder
 from ops.stack.ports import HOST, accepts
 from ops.stack.processes import ManagedProcess
-from ops.stack.service import PrivateService, plain_environment, quietly
+from ops.stack.service import PortTaken, PrivateService, plain_environment, quietly
 
 USER = "tekana"
 VIRTUAL_HOST = "tekana"
@@ -125,7 +125,7 @@ class RabbitMQ(PrivateService):
         while not accepts(self.port("epmd")):
             self._check_interrupted()
             if not self._epmd.running():
-                raise OperatorError(
+                raise PortTaken(
                     f"epmd did not start; port {self.port('epmd')} on {HOST} may be taken.",
                     "Run the command again; another port is chosen.",
                     detail=self._epmd.log_tail(),

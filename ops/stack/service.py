@@ -25,6 +25,10 @@ class Interrupted(Exception):
     """The command was told to stop while a service was starting."""
 
 
+class PortTaken(OperatorError):
+    """A service did not come up because somebody took one of its ports at the last moment."""
+
+
 class Service(ABC):
     """Postgres, RabbitMQ or Redis, wherever it comes from."""
 
@@ -208,13 +212,16 @@ class PrivateService(Service):
             raise Interrupted(self.name)
 
     def _failure(self, what: str) -> OperatorError:
-        taken = [port for port in self._ports().values() if not is_free(port)]
-        if taken and not self._process.running():
-            what = f"{what}: port {taken[0]} on {HOST} is taken"
-            remedy = "Run the command again; another port is chosen."
-        else:
-            remedy = f"Read {self.log_path}"
-        return OperatorError(f"{what}.", remedy, detail=self._process.log_tail())
+        if not self._process.running():
+            self.kill()  # What it started itself, such as epmd, must not pass for a stranger.
+            taken = [port for port in self._ports().values() if not is_free(port)]
+            if taken:
+                return PortTaken(
+                    f"{what}: port {taken[0]} on {HOST} is taken.",
+                    "Run the command again; another port is chosen.",
+                    detail=self._process.log_tail(),
+                )
+        return OperatorError(f"{what}.", f"Read {self.log_path}", detail=self._process.log_tail())
 
     def _ports(self) -> dict[str, int]:
         found: dict[str, int] = self._run.recall(self.name).get("ports", {})

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from ops.stack.service import Service
+from ops.stack.service import PortTaken, Service
 from ops.stack.signals import undisturbed
+
+_LAST_MOMENTS = 2
+"""How often a port may be lost between its choice and the start before `start_all` gives up."""
 
 Report = Callable[[str, str], None]
 """Told the name of a service and its state: starting, ready, stopping, stopped."""
@@ -17,7 +20,8 @@ def silent(_name: str, _state: str) -> None:
 def start_all(services: Iterable[Service], report: Report) -> None:
     """Start what does not run and return when all of it answers.
 
-    If one fails, or on Ctrl-C, what this call started is ended. Raises what failed first, or
+    One that lost a port to somebody at the last moment is given others and tried again. If one
+    fails, or on Ctrl-C, what this call started is ended. Raises what failed first, or
     KeyboardInterrupt.
     """
     starting = [service for service in services if not service.running()]
@@ -28,7 +32,7 @@ def start_all(services: Iterable[Service], report: Report) -> None:
 
     def start(service: Service) -> None:
         report(service.name, "starting")
-        service.start()
+        _start_somewhere(service)
         report(service.name, "ready")
 
     # In threads, and not only for speed: Ctrl-C is raised in the main thread alone, so a
@@ -46,6 +50,17 @@ def start_all(services: Iterable[Service], report: Report) -> None:
                     service.kill()
                     report(service.name, "stopped")
             raise
+
+
+def _start_somewhere(service: Service) -> None:
+    for _ in range(_LAST_MOMENTS):
+        try:
+            service.start()
+        except PortTaken:
+            service.settle_ports()
+        else:
+            return
+    service.start()
 
 
 def stop_all(services: Iterable[Service], report: Report) -> None:

@@ -16,8 +16,10 @@ from ops.errors import OperatorError
 from ops.stack.discover import Programs, Search, discover
 from ops.stack.folder import RunFolder
 from ops.stack.ports import HOST
+from ops.stack.rabbitmq import RabbitMQ
 from ops.stack.redis import Redis
 from ops.stack.sweep import claim, sweep
+from ops.stack.together import silent, start_all
 from tests.ops.test_discover import program
 from tests.support import wait_until
 
@@ -36,6 +38,14 @@ def redis(run: RunFolder) -> Iterator[Redis]:
     service = Redis(run, discover(Search())["redis"].programs)
     yield service
     service.kill()
+
+
+def for_all(path: Path, body: str) -> Path:
+    """A program that a service's own account can reach, through all pytest made for us alone."""
+    everybodys = Path(tempfile.gettempdir())
+    for folder in takewhile(everybodys.__ne__, path.parents):
+        folder.chmod(0o755)
+    return program(path, body)
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced(redis: Redis) -> None:
@@ -62,14 +72,53 @@ def test_a_port_taken_at_the_last_moment_is_one_clear_line(redis: Redis) -> None
     assert not redis.running()
 
 
+def test_whoever_loses_a_port_at_the_last_moment_is_given_another(redis: Redis) -> None:
+    taken: list[socket.socket] = []
+
+    def take(_name: str, state: str) -> None:
+        if state == "starting":
+            taken.append(socket.create_server((HOST, redis.port("redis"))))
+
+    try:
+        start_all([redis], take)
+
+        assert [one.getsockname()[1] for one in taken] != [redis.port("redis")]
+        assert redis_client.Redis.from_url(redis.url).ping()
+    finally:
+        taken[0].close()
+
+
+def test_a_port_that_is_lost_again_and_again_is_told_in_the_end(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        run_out = taken.getsockname()[1]
+        monkeypatch.setattr("ops.stack.service.free_port", lambda avoid: run_out)
+
+        with pytest.raises(OperatorError, match=f"port {run_out} on {HOST} is taken"):
+            start_all([redis], silent)
+
+
+def test_a_broker_that_fails_does_not_take_its_own_epmd_for_a_stranger(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    programs = discover(Search())["rabbitmq"].programs
+    assert programs is not None
+    broken = for_all(tmp_path / "rabbitmq-server", 'echo "no bunnies today"; exit 3')
+    paths = {**programs.paths, "rabbitmq-server": broken}
+    rabbitmq = RabbitMQ(run, Programs(programs.version, paths))
+
+    with pytest.raises(OperatorError) as failure:
+        rabbitmq.start()
+
+    assert "no bunnies today" in str(failure.value)
+    assert "is taken" not in str(failure.value)
+
+
 def test_a_service_that_fails_to_start_shows_the_last_lines_of_its_log(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    broken = program(tmp_path / "redis-server", 'echo "FATAL: moon is in the wrong phase"; exit 3')
-    # The service's own account has to reach it, through all that pytest made for us alone.
-    everybodys = Path(tempfile.gettempdir())
-    for folder in takewhile(everybodys.__ne__, (tmp_path, *tmp_path.parents)):
-        folder.chmod(0o755)
+    broken = for_all(tmp_path / "redis-server", 'echo "FATAL: moon is in the wrong phase"; exit 3')
     redis = Redis(run, Programs((7,), {"redis-server": broken}))
 
     with pytest.raises(OperatorError, match="ended while it was starting") as failure:
