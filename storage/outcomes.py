@@ -89,7 +89,7 @@ class Outcomes:
             for item in items
         ]
         commands.append(packed(b"PUBLISH", DECIDED_CHANNEL, _joined(item.id for item in items)))
-        self._link.ask(commands)
+        self._link.tell(commands)
 
     def get(self, instruction_id: str) -> Noted | None:
         """What is known of one instruction; None if nothing is, or Redis is away."""

@@ -3,9 +3,9 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
@@ -20,6 +20,7 @@ TIMEOUT_S: Final = 0.2
 PAUSE_S: Final = 1.0
 """How long Redis is left alone after it failed."""
 
+_T = TypeVar("_T")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -47,6 +48,10 @@ def packed(*parts: bytes) -> bytes:
 
 def _words(parts: Sequence[bytes]) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+_SAY_NOTHING: Final = packed(b"CLIENT", b"REPLY", b"OFF")
+_SPEAK: Final = packed(b"CLIENT", b"REPLY", b"ON")
 
 
 class SetCommand:
@@ -80,19 +85,43 @@ class RedisLink:
         Returns each command's answer, an error in its place where Redis refused it, or
         None when Redis is away: then within a few timeouts, and at once for a while after.
         """
+
+        def asked(connection: Any) -> list[Any]:
+            connection.send_packed_command([b"".join(commands)])
+            return [self._answer(connection) for _ in commands]
+
+        return self._talked(asked)
+
+    def tell(self, commands: Sequence[bytes]) -> None:
+        """Send packed commands in one round trip; they have been carried out on return.
+
+        Nobody learns what Redis said to each: to read an answer takes longer than to write the
+        command. When Redis is away nothing happens, as with `ask`.
+        """
+
+        def told(connection: Any) -> None:
+            connection.send_packed_command([b"".join((_SAY_NOTHING, *commands, _SPEAK))])
+            answer = self._answer(connection)
+            if answer != b"OK":
+                # It may not be silent: on this connection, all the other answers would follow.
+                raise RedisError(answer)
+
+        self._talked(told)
+
+    def _talked(self, exchange: Callable[[Any], _T]) -> _T | None:
+        """What came of an exchange over one of the connections; None when Redis is away."""
         if not self._breaker.admits():
             return None
         self._forget_if_forked()
         connection = self._idle.pop() if self._idle else self._connect()
         try:
-            connection.send_packed_command([b"".join(commands)])
-            answers = [self._answer(connection) for _ in commands]
+            found = exchange(connection)
         except (RedisError, OSError) as error:
             self._failed(connection, error)
             return None
         self._breaker.succeeded()
         self._idle.append(connection)
-        return answers
+        return found
 
     def close(self) -> None:
         """Close the idle connections. The link can still be used, and opens others."""

@@ -276,6 +276,28 @@ def test_a_wrong_password_is_nothing_known(services: Services) -> None:
     assert not stranger.reachable()
 
 
+def test_whoever_may_not_silence_redis_never_takes_one_answer_for_another(
+    services: Services,
+) -> None:
+    instruction, other = an_instruction(), an_instruction()
+    with redis.Redis.from_url(services.redis_url) as client:
+        rights = ["+get", "+set", "+ping", "+publish"]
+        client.acl_setuser(
+            "loud", enabled=True, passwords=["+p"], keys="*", channels="*", commands=rights
+        )
+        loud = Outcomes(f"redis://loud:p@{services.redis_url.rpartition('@')[2]}", TTL_S)
+        try:
+            loud.put([put_of(instruction), put_of(other)])
+            # Redis is left alone for a while, as after any fault.
+            wait_until(loud.reachable)
+
+            assert known(loud, other).decided
+            assert loud.note([(an_instruction(), b"{}")]) == [None]
+        finally:
+            loud.close()
+            client.acl_deluser("loud")
+
+
 def test_connections_that_were_lost_do_not_count_for_ever(outcomes: Outcomes) -> None:
     """Found by the torture: redis-py's pool made no more than a hundred in a process's life."""
     instruction = an_instruction()
