@@ -7,7 +7,7 @@ a partition, so there is one contract and one place to change it.
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -220,8 +220,31 @@ class Transfer(_Instruction):
         return self.data.given()
 
 
-Instruction = CustomerOpen | WalletOpen | Deposit | Withdrawal | Transfer
-Money = Deposit | Withdrawal | Transfer
+Opening = CustomerOpen | WalletOpen
+Settlement = Deposit | Withdrawal
+Money = Settlement | Transfer
+Instruction = Opening | Money
+
+_OPENINGS: Final = frozenset((CustomerOpen, WalletOpen))
+_SETTLEMENTS: Final = frozenset((Deposit, Withdrawal))
+
+
+# These are asked of every instruction, and nearly always say no: pydantic's own answer to
+# `isinstance` takes five times as long to say that.
+def is_opening(instruction: Instruction) -> TypeGuard[Opening]:
+    """Whether it opens something."""
+    return type(instruction) in _OPENINGS
+
+
+def is_settlement(instruction: Instruction) -> TypeGuard[Settlement]:
+    """Whether money comes in or goes out by it."""
+    return type(instruction) in _SETTLEMENTS
+
+
+def is_money(instruction: Instruction) -> TypeGuard[Money]:
+    """Whether it moves money."""
+    return type(instruction) not in _OPENINGS
+
 
 INSTRUCTIONS: Final[dict[str, type[Instruction]]] = {
     "customer.open": CustomerOpen,

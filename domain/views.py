@@ -66,13 +66,14 @@ def outcome_view(
 def _result(
     instruction: Viewed, outcome: Outcome, may_read: Callable[[str], bool], data: dict[str, Any]
 ) -> dict[str, Any]:
-    if isinstance(instruction, CustomerOpen):
+    # Whatever moves money has entries: so it is never asked what it opens.
+    if not outcome.entries and isinstance(instruction, CustomerOpen):
         wallets = [
             {"wallet_id": wallet_id, "currency": currency, "exponent": EXPONENTS[currency]}
             for wallet_id, currency in instruction.wallets()
         ]
         return {"customer_id": instruction.customer_id, "wallets": wallets}
-    if isinstance(instruction, WalletOpen):
+    if not outcome.entries and isinstance(instruction, WalletOpen):
         return {"wallet_id": instruction.wallet_id}
     currency = data["currency"]
     exponent = EXPONENTS[currency]

@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from domain.books import Answer, Books, Decision, Posting, Wallet, WalletStatus
+from domain.books import Books, Decision, Posting, Wallet, WalletStatus, newly_decided
 from domain.errors import LedgerFault
-from domain.instructions import CustomerOpen, Instruction, WalletOpen
+from domain.instructions import CustomerOpen, Instruction, WalletOpen, is_opening
 from storage.arrays import array, copy, text_array
 from storage.prepared import Prepared
 from storage.rows import SAVE_INSTRUCTIONS, copy_lines, restored_outcome
@@ -197,7 +197,7 @@ def save(
     Raises: WalletsMissing; the driver's UniqueViolation if one of the batch has an outcome
     already that was not looked for; whatever taking a decision raises.
     """
-    new = (decision for decision in decisions if decision.answer is Answer.DECIDED)
+    new = newly_decided(decisions)
     moves = []
 
     def lines() -> Iterator[str]:
@@ -228,17 +228,19 @@ def _moves(loaded: Loaded, posting: Posting) -> _Moves:
     books, places = loaded
     moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
     return _Moves(
-        text_array(places[wallet.id] for wallet in moved),
-        array(books.wallets[wallet.id].seq for wallet in moved),
-        array(wallet.balance for wallet in moved),
-        array(wallet.seq for wallet in moved),
+        array([f'"{places[wallet.id]}"' for wallet in moved]),
+        array([books.wallets[wallet.id].seq for wallet in moved]),
+        array([wallet.balance for wallet in moved]),
+        array([wallet.seq for wallet in moved]),
         len(moved),
     )
 
 
 def _customers(connection: Connection, instructions: Sequence[Instruction]) -> dict[str, int]:
-    ids = {i.customer_id for i in instructions if isinstance(i, CustomerOpen)}
-    ids |= {i.data.customer_id for i in instructions if isinstance(i, WalletOpen)}
+    ids = {
+        i.customer_id if isinstance(i, CustomerOpen) else i.data.customer_id
+        for i in filter(is_opening, instructions)
+    }
     if not ids:
         return {}
     rows = connection.execute(KNOWN_CUSTOMERS, {"ids": array(ids)})
@@ -251,7 +253,7 @@ def _open(
     openings = [
         (decision.instruction, decision.outcome)
         for decision in decisions
-        if isinstance(decision.instruction, CustomerOpen | WalletOpen)
+        if is_opening(decision.instruction)
     ]
     if not openings:
         return

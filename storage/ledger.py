@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, Engine
 
-from domain.books import Answer, Books, Decision, Posting
+from domain.books import Books, Decision, Posting
 from domain.identity import partition_of
 from domain.instructions import Instruction
 from domain.posting import Deciding, deciding, reject
@@ -61,9 +61,8 @@ class Decided:
 
     def views(self) -> Iterator[tuple[Decision, dict[str, Any]]]:
         """Each outcome that is new, as its submitter sees it, in order."""
-        for decision in self.posting.decisions:
-            if decision.answer is Answer.DECIDED:
-                yield decision, self.view(decision)
+        for decision in self.posting.decided():
+            yield decision, self.view(decision)
 
     def view(self, decision: Decision) -> dict[str, Any]:
         """One outcome as its submitter sees it."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from domain.books import Books, Decision, Entry, Outcome
 from domain.fields import timestamp_text
-from domain.instructions import CustomerOpen, Deposit, Money, Transfer, WalletOpen
+from domain.instructions import Deposit, Money, Transfer, is_money
 from domain.rejections import Rejection
 from storage.arrays import NULL, copied
 
@@ -21,7 +21,6 @@ SAVE_INSTRUCTIONS: Final = """
 
 _NO_MONEY: Final = "\t".join([NULL] * 10)
 _NO_LEGS: Final = "\t".join([NULL] * 3)
-_OPENINGS: Final = (CustomerOpen, WalletOpen)
 
 
 def copy_lines(
@@ -32,10 +31,7 @@ def copy_lines(
         rejection = outcome.rejection
         refused = NULL if rejection is None else copied(json.dumps(rejection.stored()))
         source_seq = NULL if outcome.source_seq is None else outcome.source_seq
-        if isinstance(instruction, _OPENINGS):
-            money = _NO_MONEY
-        else:
-            money = _money_fields(instruction, outcome, books)
+        money = _money_fields(instruction, outcome, books) if is_money(instruction) else _NO_MONEY
         yield (
             f"{instruction.id}\t{instruction.client_id}\t{copied(instruction.idempotency_key)}"
             f"\t\\\\x{instruction.fingerprint}\t{instruction.type}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
-from domain.instructions import Deposit, Instruction, Withdrawal
+from domain.instructions import Instruction, is_settlement
 
 FLOOR: Final = text("""
     SELECT floor FROM settlement_floors WHERE client_id = :client_id AND currency = :currency
@@ -44,8 +44,7 @@ class Settlements:
         """Wallet ids by client and currency. All of them are committed on return."""
         names = {
             (instruction.client_id, instruction.data.currency)
-            for instruction in instructions
-            if isinstance(instruction, Deposit | Withdrawal)
+            for instruction in filter(is_settlement, instructions)
         }
         return {name: self._stripe(*name, partition) for name in names}
 
