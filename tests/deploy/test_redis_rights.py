@@ -19,6 +19,7 @@ _NOBODY = [
     "SHUTDOWN NOSAVE",
     "SAVE",
     "MONITOR",
+    "CLIENT LIST",
     "DEL i:1",
     "EVAL return(1) 0",
     "GET other:1",
