@@ -228,6 +228,7 @@ def _moves(loaded: Loaded, posting: Posting) -> _Moves:
     books, places = loaded
     moved = [wallet for wallet in posting.wallets.values() if wallet.id in places]
     return _Moves(
+        # Quoted, because a place has a comma.
         array([f'"{places[wallet.id]}"' for wallet in moved]),
         array([books.wallets[wallet.id].seq for wallet in moved]),
         array([wallet.balance for wallet in moved]),

@@ -10,7 +10,7 @@ from ops.stack.processes import ManagedProcess, is_alive, own_identity
 def claim(folder: Path) -> None:
     """Make the folder and note that it belongs to this process."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    # Never seen half written: a sweep would take the folder of a process that lives for a dead's.
+    # Never seen half written: whoever sweeps would take its owner for dead.
     fresh = folder / f"{CLAIM}.new"
     fresh.write_text(json.dumps(own_identity()))
     fresh.replace(folder / CLAIM)
