@@ -56,7 +56,7 @@ def summary(stored: dict[str, Any]) -> str:
 
 
 def failure(result: Result, folder: Path) -> str:
-    """What is needed to understand a broken promise; the journal is kept in a file."""
+    """What is needed to understand a broken promise; kept in a file too, as is the journal."""
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / f"journal-{result.options.seed}.jsonl"
     result.journal.save(journal)
@@ -74,7 +74,10 @@ def failure(result: Result, folder: Path) -> str:
         f"The journal is in {journal}, the schedule in {schedule}.",
         f"Repeat it: ./tekana torture {arguments}{kinds}",
     ]
-    return "\n".join(lines)
+    told = "\n".join(lines)
+    # What was only shown may be gone by the time somebody wants to understand it.
+    (folder / f"broken-{options.seed}.txt").write_text(told + "\n")
+    return told
 
 
 _TOLD: Final = ("sent", "accepted", "refused", "unknown", "decided", "succeeded", "rejected")

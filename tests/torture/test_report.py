@@ -59,6 +59,7 @@ def test_a_broken_promise_comes_with_what_repeats_and_explains_it(tmp_path: Path
     assert "k6 transfer succeeded" in said
     assert "./tekana torture --minutes 3 --seed 7 --rate 100 --faults redis.,ledger.kill" in said
     assert Journal.load(tmp_path / "kept" / "journal-7.jsonl") == result.journal
+    assert (tmp_path / "kept" / "broken-7.txt").read_text() == f"{said}\n"
 
 
 def test_a_fault_that_there_is_not_is_refused_with_the_names_of_those_there_are() -> None:
