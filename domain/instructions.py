@@ -229,8 +229,8 @@ _OPENINGS: Final = frozenset((CustomerOpen, WalletOpen))
 _SETTLEMENTS: Final = frozenset((Deposit, Withdrawal))
 
 
-# These are asked of every instruction, and nearly always say no: pydantic's own answer to
-# `isinstance` takes five times as long to say that.
+# Asked of every instruction, most of them transfers: to say no, `isinstance` takes pydantic's
+# classes five times as long.
 def is_opening(instruction: Instruction) -> TypeGuard[Opening]:
     """Whether it opens something."""
     return type(instruction) in _OPENINGS

@@ -66,7 +66,7 @@ def outcome_view(
 def _result(
     instruction: Viewed, outcome: Outcome, may_read: Callable[[str], bool], data: dict[str, Any]
 ) -> dict[str, Any]:
-    # Whatever moves money has entries: so it is never asked what it opens.
+    # Money that moved left entries, and need not be asked what it opened.
     if not outcome.entries and isinstance(instruction, CustomerOpen):
         wallets = [
             {"wallet_id": wallet_id, "currency": currency, "exponent": EXPONENTS[currency]}
